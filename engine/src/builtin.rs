@@ -1,0 +1,5 @@
+//! The built-in matching functions. Pure, without allocation once a pattern is compiled.
+
+pub(crate) mod ip;
+pub(crate) mod key_match;
+pub(crate) mod pattern;

@@ -1,0 +1,229 @@
+//! Cells: the live state of one limit for one key, as words in a flat table.
+//!
+//! This is the layout and the protocol; who owns the memory and the locks is the host's business
+//! (`tollgate-cells`). Lookup and update take no lock; an insert runs under the lock of its stripe.
+//! A key's home is one stripe, never the next; a full stripe is an answer, not an overflow.
+
+use siphasher::sip128::{Hasher128, SipHasher24};
+use std::hash::Hasher;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Words of one cell: 64 bytes, one cache line.
+pub const CELL_WORDS: usize = 8;
+/// Cells of one stripe.
+pub const STRIPE_CELLS: usize = 16;
+
+/// Words of a cell. Those between are for budgets: used, window end, warned bits.
+const KEY_FIRST: usize = 0;
+const KEY_SECOND: usize = 1;
+const STATE: usize = 2;
+const GENERATION: usize = 5;
+const INTERVAL: usize = 7;
+
+/// First key words with a meaning of their own.
+const EMPTY: u64 = 0;
+const RESERVED_KEYS: u64 = 2;
+
+/// Runs work while holding the lock of one stripe. The host implements it.
+pub trait StripeLocks: Sync {
+    /// Calls `work` once, alone on this stripe.
+    fn locked(&self, stripe: usize, work: &mut dyn FnMut());
+}
+
+/// A table of cells, lent to one decision.
+#[derive(Clone, Copy)]
+pub struct Cells<'t> {
+    words: &'t [AtomicU64],
+    secret: [u64; 2],
+    locks: &'t dyn StripeLocks,
+}
+
+impl std::fmt::Debug for Cells<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cells").field("words", &self.words.len()).finish_non_exhaustive()
+    }
+}
+
+/// The identity of a cell: a keyed hash of tenant, limit and dimension values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    first: u64,
+    second: u64,
+}
+
+/// Collects the parts of a key; each part is told apart from its neighbours by its length.
+pub(crate) struct KeyBuilder(SipHasher24);
+
+impl KeyBuilder {
+    pub(crate) fn part(&mut self, kind: u8, bytes: &[u8]) {
+        self.0.write_u8(kind);
+        self.0.write_u64(bytes.len() as u64);
+        self.0.write(bytes);
+    }
+
+    pub(crate) fn finish(self) -> Key {
+        let hash = self.0.finish128();
+        Key { first: hash.h1.max(RESERVED_KEYS), second: hash.h2 }
+    }
+}
+
+impl<'t> Cells<'t> {
+    /// Lends a table. `words` hold whole stripes of `STRIPE_CELLS` cells; `secret` keys the hash,
+    /// so that no client can choose which stripe it fills.
+    pub fn new(words: &'t [AtomicU64], secret: [u64; 2], locks: &'t dyn StripeLocks) -> Cells<'t> {
+        Cells { words, secret, locks }
+    }
+
+    pub(crate) fn key(&self) -> KeyBuilder {
+        let [first, second] = self.secret;
+        KeyBuilder(SipHasher24::new_with_keys(first, second))
+    }
+
+    fn stripes(&self) -> usize {
+        self.words.len() / (CELL_WORDS * STRIPE_CELLS)
+    }
+
+    fn stripe(&self, key: Key) -> Option<usize> {
+        let stripes = u64::try_from(self.stripes()).ok().filter(|stripes| *stripes > 0)?;
+        usize::try_from(key.first % stripes).ok()
+    }
+
+    fn cell(&self, stripe: usize, position: usize) -> Option<Cell<'t>> {
+        let start = (stripe * STRIPE_CELLS + position) * CELL_WORDS;
+        let words = self.words.get(start..start + CELL_WORDS)?;
+        Some(Cell { words: words.first_chunk()?, address: start })
+    }
+
+    /// The cells of a stripe in the order in which this key may occupy them.
+    fn places(&self, stripe: usize, key: Key) -> impl Iterator<Item = Cell<'t>> {
+        let start = usize::try_from(key.second % STRIPE_CELLS as u64).unwrap_or(0);
+        let cells = *self;
+        (0..STRIPE_CELLS).filter_map(move |step| cells.cell(stripe, (start + step) % STRIPE_CELLS))
+    }
+
+    /// The cell of a key, if it has one.
+    pub(crate) fn find(&self, key: Key) -> Option<Cell<'t>> {
+        for cell in self.places(self.stripe(key)?, key) {
+            match cell.load(KEY_FIRST) {
+                EMPTY => return None,
+                first if first == key.first && cell.load(KEY_SECOND) == key.second => {
+                    return Some(cell);
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// The cell of a key, made if it has none; `None` if its stripe is full.
+    pub(crate) fn find_or_insert(&self, key: Key, parameters: Parameters) -> Option<Cell<'t>> {
+        if let Some(cell) = self.find(key) {
+            return Some(cell);
+        }
+        let stripe = self.stripe(key)?;
+        let mut inserted = None;
+        self.locks.locked(stripe, &mut || {
+            inserted = self.find(key).or_else(|| {
+                let cell = self.places(stripe, key).find(|cell| cell.load(KEY_FIRST) == EMPTY)?;
+                cell.store(STATE, 0);
+                cell.store(GENERATION, parameters.generation);
+                cell.store(INTERVAL, parameters.interval_ns);
+                cell.store(KEY_SECOND, key.second);
+                // Published last: whoever sees the first word sees the rest.
+                cell.store(KEY_FIRST, key.first);
+                Some(cell)
+            });
+        });
+        inserted
+    }
+
+    /// Brings a cell that older parameters wrote to `parameters`: what was used stays used.
+    pub(crate) fn adopt(&self, cell: Cell<'t>, parameters: Parameters, now_ns: u64) {
+        let stripe = cell.address / (CELL_WORDS * STRIPE_CELLS);
+        self.locks.locked(stripe, &mut || {
+            if cell.load(GENERATION) >= parameters.generation {
+                return;
+            }
+            let old_interval = cell.load(INTERVAL).max(1);
+            let rescale = |arrival: u64| parameters.rescale(arrival, old_interval, now_ns);
+            cell.update(rescale);
+            cell.store(INTERVAL, parameters.interval_ns);
+            cell.store(GENERATION, parameters.generation);
+        });
+    }
+
+    /// How many cells hold a key. Walks the whole table: for status, never for a decision.
+    pub fn occupied(&self) -> usize {
+        let cells = self.words.chunks_exact(CELL_WORDS);
+        cells
+            .filter(|cell| cell.first().is_some_and(|w| w.load(Ordering::Relaxed) != EMPTY))
+            .count()
+    }
+}
+
+/// What a limit says about the cells it writes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Parameters {
+    /// Grows with each version of the limits.
+    pub(crate) generation: u64,
+    /// Time in which one unit comes back.
+    pub(crate) interval_ns: u64,
+    pub(crate) burst: u64,
+}
+
+impl Parameters {
+    /// A theoretical arrival time under another interval: the same units are still used.
+    fn rescale(&self, arrival: u64, old_interval: u64, now_ns: u64) -> u64 {
+        let used = u128::from(arrival.saturating_sub(now_ns));
+        let scaled = used * u128::from(self.interval_ns) / u128::from(old_interval);
+        let most = u128::from(self.interval_ns) * u128::from(self.burst);
+        now_ns.saturating_add(u64::try_from(scaled.min(most)).unwrap_or(u64::MAX))
+    }
+}
+
+/// One cell of a table.
+#[derive(Clone, Copy)]
+pub(crate) struct Cell<'t> {
+    words: &'t [AtomicU64; CELL_WORDS],
+    /// Position of its first word: the order in which a decision takes its cells.
+    pub(crate) address: usize,
+}
+
+impl Cell<'_> {
+    fn load(&self, word: usize) -> u64 {
+        self.words.get(word).map_or(0, |word| word.load(Ordering::Acquire))
+    }
+
+    fn store(&self, word: usize, value: u64) {
+        if let Some(word) = self.words.get(word) {
+            word.store(value, Ordering::Release);
+        }
+    }
+
+    /// Whether the cell was written under older parameters than these.
+    pub(crate) fn is_older_than(&self, parameters: Parameters) -> bool {
+        self.load(GENERATION) < parameters.generation
+    }
+
+    /// The state word; 0 is a cell that nothing was taken from.
+    pub(crate) fn state(&self) -> u64 {
+        self.load(STATE)
+    }
+
+    /// Replaces the state word unless it changed meanwhile.
+    pub(crate) fn replace(&self, old: u64, new: u64) -> bool {
+        self.words.get(STATE).is_some_and(|state| {
+            state.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        })
+    }
+
+    /// Changes a state word that is not 0.
+    pub(crate) fn update(&self, change: impl Fn(u64) -> u64) {
+        loop {
+            let old = self.state();
+            if old == 0 || self.replace(old, change(old)) {
+                return;
+            }
+        }
+    }
+}

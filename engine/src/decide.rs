@@ -1,0 +1,208 @@
+//! The decision: steps in a fixed order, the first refusal winning.
+//!
+//! `TenantState` is one tenant's compiled configuration, immutable and shared; `decide` reads it,
+//! takes from the cells and returns a plain value. It cannot fail, allocate, lock (but for the
+//! first sight of a cell) or read a clock.
+
+use crate::bind::Binding;
+use crate::bounds::{ATTRIBUTES_MAX, ID_BYTES_MAX, SLOTS_MAX};
+use crate::cell::Cells;
+use crate::path;
+use crate::policy::PolicySet;
+use crate::policy::evaluate::Verdict;
+use crate::quota::limit::{Quotas, Stage};
+use crate::quota::reserve::{Ask, LimitUses, Refusal};
+use crate::reason::Reason;
+use crate::request::{Entity, Request, SlotMap};
+use crate::steps::{Freshness, KillLane, Territory};
+use crate::value::Value;
+
+/// Unix time in nanoseconds: wall clock at boot plus monotonic time since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Now(pub u64);
+
+/// The version of a tenant's configuration; never goes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Version {
+    pub epoch: u32,
+    pub seq: u64,
+}
+
+/// One tenant's whole configuration, compiled.
+#[derive(Debug, Clone)]
+pub struct TenantState {
+    name: String,
+    version: Version,
+    policy: PolicySet,
+    policy_slots: SlotMap,
+    quotas: Quotas,
+    freshness: Freshness,
+    kill_lane: KillLane,
+    territory: Territory,
+}
+
+/// Memory that one connection reuses for all its decisions.
+#[derive(Debug)]
+pub struct Scratch {
+    path: String,
+}
+
+impl Default for Scratch {
+    fn default() -> Scratch {
+        Scratch { path: String::with_capacity(ID_BYTES_MAX) }
+    }
+}
+
+/// The answer to one request.
+#[derive(Debug, Clone, Copy)]
+pub struct Decision {
+    pub reason: Reason,
+    /// Ordinal of the deciding rule in the tenant's policy.
+    pub rule: Option<u32>,
+    pub version: Version,
+    /// The limit that refused.
+    pub binding: Option<u16>,
+    /// When the same request would fit; `None` for other reasons, and if it never will.
+    pub retry_after_ms: Option<u64>,
+    pub limits: LimitUses,
+}
+
+impl Decision {
+    /// A refusal that no tenant's configuration decided.
+    pub fn refuse(reason: Reason, version: Version) -> Decision {
+        Decision {
+            reason,
+            rule: None,
+            version,
+            binding: None,
+            retry_after_ms: None,
+            limits: LimitUses::default(),
+        }
+    }
+
+    /// Whether the request may pass.
+    pub fn is_allow(&self) -> bool {
+        self.reason == Reason::Allow
+    }
+}
+
+impl TenantState {
+    /// Joins a compiled policy and limits. Cheap: compiles nothing.
+    pub fn link(
+        name: &str,
+        version: Version,
+        policy: PolicySet,
+        binding: &Binding,
+        quotas: Quotas,
+    ) -> TenantState {
+        TenantState {
+            name: name.to_owned(),
+            version,
+            policy_slots: SlotMap::new(policy.slots(), &binding.parts),
+            policy,
+            quotas,
+            freshness: Freshness::default(),
+            kill_lane: KillLane::default(),
+            territory: Territory::default(),
+        }
+    }
+
+    /// Decides one request and takes what it uses.
+    pub fn decide(
+        &self,
+        cells: &Cells<'_>,
+        request: &Request<'_>,
+        now: Now,
+        scratch: &mut Scratch,
+    ) -> Decision {
+        let mut decision = Decision::refuse(Reason::BadRequest, self.version);
+        if !is_well_formed(request) {
+            return decision;
+        }
+        let Some(resource) = path::decode(request.resource.id, &mut scratch.path) else {
+            decision.reason = Reason::AmbiguousPath;
+            return decision;
+        };
+        let resource = Entity { id: resource, ..request.resource };
+        let request = Request { resource, ..*request };
+        let refused = (self.freshness.refusal(now))
+            .or_else(|| self.kill_lane.refusal(&request))
+            .or_else(|| self.territory.refusal(&request));
+        if let Some(reason) = refused {
+            decision.reason = reason;
+            return decision;
+        }
+        if self.quotas.has_early
+            && !self.take(cells, &request, now, Stage::BeforePolicy, &mut decision)
+        {
+            return decision;
+        }
+        let mut tuple = [Value::Missing; SLOTS_MAX];
+        let verdict = self.policy.evaluate(self.policy_slots.fill(&request, &mut tuple));
+        decision.rule = verdict.rule();
+        decision.reason = match verdict {
+            Verdict::Allow { .. } => Reason::Allow,
+            Verdict::Deny { .. } => Reason::PolicyDenied,
+            Verdict::Error { .. } => Reason::PolicyError,
+            Verdict::NoRule => Reason::NoRule,
+        };
+        if decision.is_allow() && !self.quotas.is_empty() {
+            self.take(cells, &request, now, Stage::AfterPolicy, &mut decision);
+        }
+        decision
+    }
+
+    /// Takes the limits of one stage; false if they refuse, and then the decision says why.
+    fn take(
+        &self,
+        cells: &Cells<'_>,
+        request: &Request<'_>,
+        now: Now,
+        stage: Stage,
+        decision: &mut Decision,
+    ) -> bool {
+        let mut tuple = [Value::Missing; SLOTS_MAX];
+        let slots = self.quotas.slots.fill(request, &mut tuple);
+        let (tenant, amounts, now_ns) = (self.name.as_str(), request.amounts, now.0);
+        let ask = Ask { tenant, slots, amounts, now_ns, stage };
+        let refusal = match self.quotas.reserve(cells, ask, &mut decision.limits) {
+            Ok(()) => return true,
+            Err(refusal) => refusal,
+        };
+        decision.reason = match refusal {
+            Refusal::Exceeded { limit, retry_after_ms } => {
+                decision.binding = Some(limit);
+                decision.retry_after_ms = retry_after_ms;
+                Reason::QuotaExceeded
+            }
+            Refusal::StoreFull => Reason::QuotaStoreFull,
+            Refusal::BadRequest => Reason::BadRequest,
+        };
+        false
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    pub fn policy(&self) -> &PolicySet {
+        &self.policy
+    }
+
+    pub fn quotas(&self) -> &Quotas {
+        &self.quotas
+    }
+}
+
+/// Names are there and within their bounds.
+fn is_well_formed(request: &Request<'_>) -> bool {
+    let named = [request.subject.id, request.resource.id, request.action];
+    let all = [request.tenant, request.subject.kind, request.resource.kind];
+    named.iter().all(|text| !text.is_empty())
+        && named.iter().chain(&all).all(|text| text.len() <= ID_BYTES_MAX)
+        && request.attributes.len() <= ATTRIBUTES_MAX
+}

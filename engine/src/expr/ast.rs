@@ -1,0 +1,137 @@
+//! The syntax tree of an expression, names already resolved to positions.
+//!
+//! The parser makes it, the compiler and the naive interpreter read it.
+
+use crate::value::Value;
+
+/// One node and the bytes of the expression's text that it came from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Expr {
+    pub kind: ExprKind,
+    pub start: usize,
+    pub end: usize,
+}
+
+/// What a node is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ExprKind {
+    Str(String),
+    Number(Value<'static>),
+    Bool(bool),
+    /// `r.sub` (empty path) or `r.sub.a.b` (path `a.b`); `token` counts in the request definition.
+    Request {
+        token: usize,
+        path: String,
+    },
+    /// `p.obj`; `column` counts in the policy definition.
+    Policy {
+        column: usize,
+    },
+    Not(Box<Expr>),
+    Negate(Box<Expr>),
+    Binary(Operator, Box<Expr>, Box<Expr>),
+    List(Vec<Expr>),
+    Call(Function, Vec<Expr>),
+}
+
+/// A binary operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operator {
+    Or,
+    And,
+    Equal,
+    NotEqual,
+    In,
+    Less,
+    LessEqual,
+    Greater,
+    GreaterEqual,
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    Remainder,
+}
+
+impl Operator {
+    /// How tightly it binds; a higher number binds first. All group from the left.
+    pub(crate) fn precedence(self) -> u8 {
+        match self {
+            Operator::Or => 1,
+            Operator::And => 2,
+            Operator::Equal | Operator::NotEqual => 3,
+            Operator::In => 4,
+            Operator::Less | Operator::LessEqual | Operator::Greater | Operator::GreaterEqual => 5,
+            Operator::Add | Operator::Subtract => 6,
+            Operator::Multiply | Operator::Divide | Operator::Remainder => 7,
+        }
+    }
+}
+
+/// A function that an expression may call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Function {
+    /// `g`, `g2`, …: the position of the role definition.
+    Role(usize),
+    KeyMatch,
+    KeyMatch2,
+    RegexMatch,
+    IpMatch,
+}
+
+impl Function {
+    /// The built-in functions by name.
+    pub const BUILT_IN: &'static [(&'static str, Function)] = &[
+        ("keyMatch", Function::KeyMatch),
+        ("keyMatch2", Function::KeyMatch2),
+        ("regexMatch", Function::RegexMatch),
+        ("ipMatch", Function::IpMatch),
+    ];
+
+    /// Functions that Casbin knows and this version refuses.
+    pub const UNSUPPORTED: &'static [&'static str] = &[
+        "keyMatch3",
+        "keyMatch4",
+        "keyMatch5",
+        "keyGet",
+        "keyGet2",
+        "keyGet3",
+        "globMatch",
+        "timeMatch",
+        "eval",
+    ];
+
+    /// Whether the second argument is a pattern that is compiled at load.
+    pub fn takes_pattern(self) -> bool {
+        matches!(self, Function::KeyMatch2 | Function::RegexMatch)
+    }
+}
+
+impl Expr {
+    /// Calls `visit` for this node and every node below it.
+    pub fn walk<'e>(&'e self, visit: &mut impl FnMut(&'e Expr)) {
+        visit(self);
+        match &self.kind {
+            ExprKind::Not(inner) | ExprKind::Negate(inner) => inner.walk(visit),
+            ExprKind::Binary(_, left, right) => {
+                left.walk(visit);
+                right.walk(visit);
+            }
+            ExprKind::List(items) | ExprKind::Call(_, items) => {
+                items.iter().for_each(|item| item.walk(visit));
+            }
+            ExprKind::Str(_)
+            | ExprKind::Number(_)
+            | ExprKind::Bool(_)
+            | ExprKind::Request { .. }
+            | ExprKind::Policy { .. } => {}
+        }
+    }
+
+    /// Whether the answer depends on the policy row.
+    pub fn reads_policy(&self) -> bool {
+        let mut found = false;
+        self.walk(&mut |expr| found |= matches!(expr.kind, ExprKind::Policy { .. }));
+        found
+    }
+}

@@ -1,0 +1,236 @@
+//! Flat code: what an expression becomes when it is compiled, and where its operands come from.
+//!
+//! Nodes refer to earlier nodes by position. Slots are request values, columns are policy cells,
+//! sites are patterns compiled per row. Nothing here is evaluated.
+
+use crate::bounds::SLOTS_MAX;
+use crate::expr::ast::{Expr, ExprKind, Function, Operator};
+use crate::value::Value;
+
+/// Position of a node in `Code::nodes`.
+pub(crate) type NodeId = u32;
+
+/// One operation.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Node {
+    Constant(u32),
+    Slot(u16),
+    Column(u16),
+    Not(NodeId),
+    Negate(NodeId),
+    And(NodeId, NodeId),
+    Or(NodeId, NodeId),
+    Compare(Operator, NodeId, NodeId),
+    Arithmetic(Operator, NodeId, NodeId),
+    In(NodeId, NodeId),
+    /// Membership in a list written in the expression: `len` entries of `Code::items`.
+    InItems {
+        needle: NodeId,
+        first: u32,
+        len: u32,
+    },
+    Role {
+        graph: u16,
+        member: NodeId,
+        role: NodeId,
+        domain: Option<NodeId>,
+    },
+    KeyMatch(NodeId, NodeId),
+    IpMatch(NodeId, NodeId),
+    /// keyMatch2 or regexMatch.
+    Pattern {
+        text: NodeId,
+        site: Site,
+    },
+}
+
+/// Where a compiled pattern comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Site {
+    /// A string in the expression: position in `Code::fixed`.
+    Fixed(u16),
+    /// A policy column: position in `Code::sites`.
+    Row(u16),
+}
+
+/// A constant of the expression, owned.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Constant {
+    Str(Box<str>),
+    Value(Value<'static>),
+}
+
+impl Constant {
+    pub(crate) fn value(&self) -> Value<'_> {
+        match self {
+            Constant::Str(text) => Value::Str(text),
+            Constant::Value(value) => *value,
+        }
+    }
+}
+
+/// A request value that an expression reads: a token, or an attribute below it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    /// Position in the request definition.
+    pub token: usize,
+    /// Dotted path below the token; empty for the token itself.
+    pub path: String,
+    /// Read by no expression: `casbin-rs` looks here to tell a missing attribute of an object from
+    /// an attribute of something that is no object.
+    pub probe: bool,
+}
+
+/// Compiled expressions of one policy or one set of limits.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Code {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) items: Vec<NodeId>,
+    pub(crate) constants: Vec<Constant>,
+    pub(crate) slots: Vec<Slot>,
+    /// Patterns written in the expression.
+    pub(crate) fixed: Vec<(Function, String)>,
+    /// Patterns that each row brings: the function and the column.
+    pub(crate) sites: Vec<(Function, usize)>,
+}
+
+/// The expression reads more than `SLOTS_MAX` request values, or a list where none may stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    TooManySlots,
+    ListOutsideIn,
+}
+
+impl Code {
+    /// Compiles `expr` and returns the position of its root.
+    pub(crate) fn compile(&mut self, expr: &Expr) -> Result<NodeId, Refused> {
+        let node = match &expr.kind {
+            ExprKind::Str(text) => self.constant(Constant::Str(text.as_str().into())),
+            ExprKind::Number(value) => self.constant(Constant::Value(*value)),
+            ExprKind::Bool(bool) => self.constant(Constant::Value(Value::Bool(*bool))),
+            ExprKind::Request { token, path } => Node::Slot(self.slot(*token, path)?),
+            ExprKind::Policy { column } => Node::Column(narrow(*column)),
+            ExprKind::Not(inner) => Node::Not(self.compile(inner)?),
+            ExprKind::Negate(inner) => Node::Negate(self.compile(inner)?),
+            ExprKind::Binary(operator, left, right) => self.binary(*operator, left, right)?,
+            ExprKind::List(_) => return Err(Refused::ListOutsideIn),
+            ExprKind::Call(function, arguments) => self.call(*function, arguments)?,
+        };
+        Ok(self.push(node))
+    }
+
+    fn push(&mut self, node: Node) -> NodeId {
+        self.nodes.push(node);
+        wide(self.nodes.len() - 1)
+    }
+
+    fn constant(&mut self, constant: Constant) -> Node {
+        self.constants.push(constant);
+        Node::Constant(wide(self.constants.len() - 1))
+    }
+
+    /// The slot of a request value, shared by every use of it.
+    pub(crate) fn slot(&mut self, token: usize, path: &str) -> Result<u16, Refused> {
+        let known = self.slots.iter().position(|slot| slot.token == token && slot.path == path);
+        if let Some(index) = known {
+            if let Some(slot) = self.slots.get_mut(index) {
+                slot.probe = false;
+            }
+            return Ok(narrow(index));
+        }
+        if self.slots.len() >= SLOTS_MAX {
+            return Err(Refused::TooManySlots);
+        }
+        self.slots.push(Slot { token, path: path.to_owned(), probe: false });
+        Ok(narrow(self.slots.len() - 1))
+    }
+
+    /// Adds a probe for every token of which only attributes are read.
+    pub(crate) fn add_probes(&mut self) -> Result<(), Refused> {
+        let tokens: Vec<usize> = self.slots.iter().map(|slot| slot.token).collect();
+        for token in tokens {
+            if !self.slots.iter().any(|slot| slot.token == token && slot.path.is_empty()) {
+                let index = self.slot(token, "")?;
+                if let Some(slot) = self.slots.get_mut(usize::from(index)) {
+                    slot.probe = true;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn binary(&mut self, operator: Operator, left: &Expr, right: &Expr) -> Result<Node, Refused> {
+        let first = self.compile(left)?;
+        if let (Operator::In, ExprKind::List(items)) = (operator, &right.kind) {
+            let compiled =
+                items.iter().map(|item| self.compile(item)).collect::<Result<Vec<_>, _>>()?;
+            let (start, len) = (wide(self.items.len()), wide(compiled.len()));
+            self.items.extend(compiled);
+            return Ok(Node::InItems { needle: first, first: start, len });
+        }
+        let second = self.compile(right)?;
+        Ok(match operator {
+            Operator::And => Node::And(first, second),
+            Operator::Or => Node::Or(first, second),
+            Operator::In => Node::In(first, second),
+            Operator::Equal
+            | Operator::NotEqual
+            | Operator::Less
+            | Operator::LessEqual
+            | Operator::Greater
+            | Operator::GreaterEqual => Node::Compare(operator, first, second),
+            _ => Node::Arithmetic(operator, first, second),
+        })
+    }
+
+    fn call(&mut self, function: Function, arguments: &[Expr]) -> Result<Node, Refused> {
+        let mut nodes = arguments.iter();
+        let mut next = |code: &mut Code| match nodes.next() {
+            Some(argument) => code.compile(argument).map(Some),
+            None => Ok(None),
+        };
+        let first = next(self)?.unwrap_or(0);
+        if let (true, Some(pattern)) = (function.takes_pattern(), arguments.get(1)) {
+            return Ok(Node::Pattern { text: first, site: self.site(function, pattern) });
+        }
+        let second = next(self)?.unwrap_or(0);
+        Ok(match function {
+            Function::Role(graph) => {
+                let domain = next(self)?;
+                Node::Role { graph: narrow(graph), member: first, role: second, domain }
+            }
+            Function::IpMatch => Node::IpMatch(first, second),
+            _ => Node::KeyMatch(first, second),
+        })
+    }
+
+    fn site(&mut self, function: Function, pattern: &Expr) -> Site {
+        match &pattern.kind {
+            ExprKind::Policy { column } => {
+                let wanted = (function, *column);
+                let known = self.sites.iter().position(|site| *site == wanted);
+                Site::Row(narrow(known.unwrap_or_else(|| {
+                    self.sites.push(wanted);
+                    self.sites.len() - 1
+                })))
+            }
+            ExprKind::Str(text) => {
+                self.fixed.push((function, text.clone()));
+                Site::Fixed(narrow(self.fixed.len() - 1))
+            }
+            // The parser lets only columns and strings through; this pattern matches nothing.
+            _ => {
+                self.fixed.push((Function::RegexMatch, "[^\\s\\S]".to_owned()));
+                Site::Fixed(narrow(self.fixed.len() - 1))
+            }
+        }
+    }
+}
+
+fn narrow(index: usize) -> u16 {
+    u16::try_from(index).unwrap_or(u16::MAX)
+}
+
+fn wide(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
+}

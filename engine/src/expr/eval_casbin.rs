@@ -1,0 +1,183 @@
+//! The `casbin-rs` evaluator: two truth values, left to right, short circuits, faults.
+//!
+//! It answers as the expression engine under the `casbin` crate does: integers are 32 bits wide,
+//! mixed types are unequal, a missing attribute of an object is nothing. A fault is what that
+//! engine reports as an error or dies of; the decision is then `policy-error`.
+
+use crate::builtin::{ip::casbin_ip_match, key_match::key_match};
+use crate::expr::ast::Operator;
+use crate::expr::code::{Node, NodeId, Site};
+use crate::expr::eval_strict::Machine;
+use crate::value::Value;
+use std::cmp::Ordering;
+
+/// The expression cannot be answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fault;
+
+type Answer<'m> = Result<Value<'m>, Fault>;
+
+impl<'m> Machine<'m> {
+    /// Whether the matcher holds for a row.
+    pub(crate) fn casbin_truth(&mut self, node: NodeId, row: usize) -> Result<bool, Fault> {
+        match self.casbin_value(node, row)? {
+            Value::Bool(truth) => Ok(truth),
+            _ => Err(Fault),
+        }
+    }
+
+    fn casbin_value(&mut self, id: NodeId, row: usize) -> Answer<'m> {
+        self.fuel = self.fuel.saturating_sub(1);
+        let node = self.code.nodes.get(id as usize).copied().ok_or(Fault)?;
+        if self.fuel == 0 {
+            return Err(Fault);
+        }
+        match node {
+            Node::Constant(index) => {
+                self.code.constants.get(index as usize).map(|c| c.value()).ok_or(Fault)
+            }
+            Node::Slot(slot) => self.slot(slot),
+            Node::Column(column) => Ok(Value::Str(self.facts.cell_text(row, column))),
+            Node::Not(inner) => Ok(Value::Bool(!self.casbin_truth(inner, row)?)),
+            Node::Negate(inner) => match self.casbin_value(inner, row)? {
+                Value::Int(int) => narrow(int.checked_neg()),
+                _ => Err(Fault),
+            },
+            Node::And(left, right) => {
+                let both = self.casbin_truth(left, row)? && self.casbin_truth(right, row)?;
+                Ok(Value::Bool(both))
+            }
+            Node::Or(left, right) => {
+                let either = self.casbin_truth(left, row)? || self.casbin_truth(right, row)?;
+                Ok(Value::Bool(either))
+            }
+            Node::Compare(operator, left, right) => {
+                let (left, right) = (self.casbin_value(left, row)?, self.casbin_value(right, row)?);
+                compare(operator, left, right).map(Value::Bool)
+            }
+            Node::Arithmetic(operator, left, right) => {
+                let (left, right) = (self.casbin_value(left, row)?, self.casbin_value(right, row)?);
+                arithmetic(operator, left, right)
+            }
+            Node::In(needle, list) => {
+                let needle = self.casbin_value(needle, row)?;
+                match (needle, self.casbin_value(list, row)?) {
+                    (needle, Value::List(items)) => {
+                        Ok(Value::Bool(items.iter().any(|item| same(needle, *item))))
+                    }
+                    (Value::Str(part), Value::Str(whole)) => Ok(Value::Bool(whole.contains(part))),
+                    _ => Err(Fault),
+                }
+            }
+            Node::InItems { needle, first, len } => {
+                let needle = self.casbin_value(needle, row)?;
+                let range = first as usize..(first + len) as usize;
+                let mut found = false;
+                for item in self.code.items.get(range).unwrap_or(&[]) {
+                    found |= same(needle, self.casbin_value(*item, row)?);
+                }
+                Ok(Value::Bool(found))
+            }
+            Node::Role { graph, member, role, domain } => {
+                let member = self.casbin_text(member, row)?;
+                let role = self.casbin_text(role, row)?;
+                let domain = domain.map(|node| self.casbin_text(node, row)).transpose()?;
+                let (roles, texts) = (&self.facts.roles, &self.facts.texts);
+                Ok(Value::Bool(roles.has(texts, graph, domain, member, role)))
+            }
+            Node::KeyMatch(text, pattern) => {
+                let (text, pattern) =
+                    (self.casbin_text(text, row)?, self.casbin_text(pattern, row)?);
+                casbin_key_match(text, pattern).map(Value::Bool)
+            }
+            Node::IpMatch(address, network) => {
+                let (address, network) =
+                    (self.casbin_text(address, row)?, self.casbin_text(network, row)?);
+                casbin_ip_match(address, network).map(Value::Bool).ok_or(Fault)
+            }
+            Node::Pattern { text, site } => {
+                let text = self.casbin_text(text, row)?;
+                let pattern = match site {
+                    Site::Row(site) => self.facts.pattern(row, site),
+                    Site::Fixed(index) => self.facts.fixed.get(usize::from(index)),
+                };
+                pattern.and_then(|pattern| pattern.matches(text)).map(Value::Bool).ok_or(Fault)
+            }
+        }
+    }
+
+    /// A request value. An attribute of something that is no object is a fault, and so is a
+    /// number that the engine cannot hold.
+    fn slot(&self, slot: u16) -> Answer<'m> {
+        let value = self.slots.get(usize::from(slot)).copied().unwrap_or_default();
+        match value {
+            Value::Dec { .. } => Err(Fault),
+            Value::Int(int) => narrow(Some(int)),
+            Value::Missing => {
+                let slot = self.code.slots.get(usize::from(slot)).ok_or(Fault)?;
+                let bare = |other: &&crate::expr::code::Slot| {
+                    other.token == slot.token && other.path.is_empty()
+                };
+                let index = self.code.slots.iter().position(|other| bare(&other));
+                let base = index.and_then(|index| self.slots.get(index));
+                match (slot.path.contains('.'), base) {
+                    (true, _) => Err(Fault),
+                    (false, Some(Value::Missing)) => Ok(Value::Null),
+                    (false, _) => Err(Fault),
+                }
+            }
+            _ => Ok(value),
+        }
+    }
+
+    fn casbin_text(&mut self, node: NodeId, row: usize) -> Result<&'m str, Fault> {
+        self.casbin_value(node, row)?.as_str().ok_or(Fault)
+    }
+}
+
+fn narrow(int: Option<i64>) -> Answer<'static> {
+    let fits = int.filter(|int| i32::try_from(*int).is_ok());
+    fits.map(Value::Int).ok_or(Fault)
+}
+
+/// keyMatch slices bytes: a cut inside a character is where casbin-rs panics.
+fn casbin_key_match(text: &str, pattern: &str) -> Result<bool, Fault> {
+    match pattern.find('*') {
+        Some(cut) if text.len() > cut && !text.is_char_boundary(cut) => Err(Fault),
+        _ => Ok(key_match(text, pattern)),
+    }
+}
+
+fn same(left: Value<'_>, right: Value<'_>) -> bool {
+    left.equals(&right).unwrap_or(false)
+}
+
+fn compare(operator: Operator, left: Value<'_>, right: Value<'_>) -> Result<bool, Fault> {
+    if matches!((left, right), (Value::List(_), Value::List(_))) {
+        return Err(Fault);
+    }
+    let order = match (left, right) {
+        (Value::Bool(a), Value::Bool(b)) => Some(a.cmp(&b)),
+        _ => left.order(&right),
+    };
+    Ok(match operator {
+        Operator::Equal => same(left, right),
+        Operator::NotEqual => !same(left, right),
+        Operator::Less => order == Some(Ordering::Less),
+        Operator::LessEqual => matches!(order, Some(Ordering::Less | Ordering::Equal)),
+        Operator::Greater => order == Some(Ordering::Greater),
+        _ => matches!(order, Some(Ordering::Greater | Ordering::Equal)),
+    })
+}
+
+fn arithmetic(operator: Operator, left: Value<'_>, right: Value<'_>) -> Answer<'static> {
+    let (Value::Int(a), Value::Int(b)) = (left, right) else { return Err(Fault) };
+    narrow(match operator {
+        Operator::Add => a.checked_add(b),
+        Operator::Subtract => a.checked_sub(b),
+        Operator::Multiply => a.checked_mul(b),
+        Operator::Divide => a.checked_div(b),
+        Operator::Remainder => a.checked_rem(b),
+        _ => None,
+    })
+}

@@ -1,0 +1,46 @@
+//! The engine: decides, for one request, whether it may pass and what it uses up.
+//!
+//! Pure: no IO, no clock, no async, no serialisation, no global state. Time, randomness and the
+//! table of counters are arguments. It parses and compiles the Casbin language (`model`, `policy`,
+//! `expr`), keeps rate limits (`quota`) and joins both in `decide`.
+//!
+//! To add a reason, see `reason`; a load error, `diagnostic`; a function of the policy language,
+//! `expr`; an indexed conjunct, `policy`; a kind of limit, `quota`.
+
+pub mod bind;
+pub mod bounds;
+mod builtin;
+pub mod cell;
+pub mod decide;
+pub mod diagnostic;
+pub mod dialect;
+pub mod expr;
+pub mod model;
+mod path;
+pub mod policy;
+pub mod quota;
+pub mod reason;
+pub mod request;
+mod steps;
+mod text;
+pub mod value;
+
+pub use bind::{Binding, Part, bind};
+pub use cell::{Cells, StripeLocks};
+pub use decide::{Decision, Now, Scratch, TenantState, Version};
+pub use diagnostic::{Code, Diagnostic, Diagnostics, Label, Severity, Source, Span};
+pub use dialect::Dialect;
+pub use expr::ast;
+pub use expr::code::Slot;
+pub use expr::parse::{Names, ParseError, parse as parse_expression};
+pub use model::{EffectRule, Model, parse_model};
+pub use policy::PolicySet;
+pub use policy::evaluate::Verdict;
+pub use policy::facts::Effect;
+pub use policy::rows::{Row, Rows, parse_rows};
+pub use policy::tenants::split;
+pub use quota::limit::{Bucket, Dimension, Limit, Mode, Quotas, Stage};
+pub use quota::reserve::{LimitUse, LimitUses};
+pub use reason::Reason;
+pub use request::{Amount, Attribute, Entity, Request};
+pub use value::Value;

@@ -1,0 +1,75 @@
+//! Policies: a model and its rows, compiled into a `PolicySet` that answers without scanning.
+//!
+//! `rows` reads policy.csv, `tenants` splits it, `compile` builds the set (`alternatives` and
+//! `index` find a way around the scan, `roles` and `facts` hold what rows say), `evaluate` answers.
+//! To add a kind of indexed conjunct: a variant in `alternatives::Test`, its keys in `index`.
+
+pub(crate) mod alternatives;
+pub(crate) mod casbin_text;
+pub mod compile;
+pub mod evaluate;
+pub(crate) mod facts;
+pub(crate) mod index;
+pub(crate) mod roles;
+pub mod rows;
+pub mod tenants;
+
+use crate::diagnostic::Diagnostics;
+use crate::dialect::Dialect;
+use crate::expr::code::{Code, NodeId, Slot};
+use crate::model::EffectRule;
+use crate::policy::facts::Facts;
+use crate::policy::index::Index;
+
+/// One tenant's compiled policy. Immutable.
+#[derive(Debug, Clone)]
+pub struct PolicySet {
+    pub(crate) dialect: Dialect,
+    pub(crate) effect_rule: EffectRule,
+    pub(crate) code: Code,
+    pub(crate) matcher: NodeId,
+    pub(crate) facts: Facts,
+    /// `None`: every row is asked (`casbin-rs`, or a matcher beyond `ALTERNATIVES_MAX`).
+    pub(crate) index: Option<Index>,
+    /// casbin-rs: the policy has no rows, one row of empty cells stands in.
+    pub(crate) phantom: bool,
+    pub(crate) warnings: Diagnostics,
+}
+
+impl PolicySet {
+    /// The request values that the policy reads, in the order that `evaluate` takes them.
+    pub fn slots(&self) -> &[Slot] {
+        &self.code.slots
+    }
+
+    /// How many rules the set holds.
+    pub fn rule_count(&self) -> usize {
+        if self.phantom { 0 } else { self.facts.rows() }
+    }
+
+    /// The line of policy.csv that a rule came from.
+    pub fn rule_line(&self, rule: u32) -> u32 {
+        self.facts.lines.get(rule as usize).copied().unwrap_or(0)
+    }
+
+    /// The cells of a rule as written.
+    pub fn rule_cells(&self, rule: u32) -> impl Iterator<Item = &str> {
+        let start = rule as usize * self.facts.columns;
+        let cells = self.facts.cells.get(start..start + self.facts.columns).unwrap_or(&[]);
+        cells.iter().map(|id| self.facts.texts.get(*id))
+    }
+
+    /// The effect of a rule.
+    pub fn rule_effect(&self, rule: u32) -> facts::Effect {
+        self.facts.effect(rule as usize)
+    }
+
+    /// Findings that did not keep the policy from loading.
+    pub fn warnings(&self) -> &Diagnostics {
+        &self.warnings
+    }
+
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+}

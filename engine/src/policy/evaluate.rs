@@ -1,0 +1,281 @@
+//! The answer of a policy: which rows match, and what their effects make together.
+//!
+//! `strict` asks the index, or every row where the index cannot say; both find the same three
+//! ordinals, and `conclude` turns them into the verdict. `casbin-rs` walks the rows in order.
+
+use crate::bounds::FUEL_PER_DECISION;
+use crate::dialect::Dialect;
+use crate::expr::eval_strict::Machine;
+use crate::model::EffectRule;
+use crate::policy::PolicySet;
+use crate::policy::facts::Effect;
+use crate::policy::index::{ANY, Alternative, Member, NONE};
+use crate::value::Value;
+
+/// What the policy says. Rules are ordinals within the set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// A row allows; `None` if nothing denies and that is enough.
+    Allow { rule: Option<u32> },
+    /// A deny row matches.
+    Deny { rule: u32 },
+    /// A deny row may match, or the expression cannot be answered.
+    Error { rule: Option<u32> },
+    /// Nothing allows.
+    NoRule,
+}
+
+impl Verdict {
+    /// Whether the request may pass.
+    pub fn is_allow(self) -> bool {
+        matches!(self, Verdict::Allow { .. })
+    }
+
+    /// The rule that decided.
+    pub fn rule(self) -> Option<u32> {
+        match self {
+            Verdict::Allow { rule } | Verdict::Error { rule } => rule,
+            Verdict::Deny { rule } => Some(rule),
+            Verdict::NoRule => None,
+        }
+    }
+}
+
+/// The first matching row of each kind.
+#[derive(Debug, Clone, Copy, Default)]
+struct First {
+    allow: Option<u32>,
+    deny: Option<u32>,
+    unknown_deny: Option<u32>,
+}
+
+impl First {
+    fn see(&mut self, row: u32, effect: Effect, truth: Option<bool>) {
+        let first = match (effect, truth) {
+            (Effect::Allow, Some(true)) => &mut self.allow,
+            (Effect::Deny, Some(true)) => &mut self.deny,
+            (Effect::Deny, None) => &mut self.unknown_deny,
+            _ => return,
+        };
+        *first = Some(first.map_or(row, |earlier| earlier.min(row)));
+    }
+}
+
+impl PolicySet {
+    /// Decides for a tuple of values, one per slot of `slots`.
+    ///
+    /// Never fails, allocates, locks or reads a clock. A shorter tuple leaves values missing.
+    ///
+    /// ```
+    /// use tollgate_engine::{Dialect, PolicySet, Source, Value, Verdict};
+    /// let model = "[request_definition]\nr = sub, act\n[policy_definition]\np = sub, act\n\
+    ///     [policy_effect]\ne = some(where (p.eft == allow))\n\
+    ///     [matchers]\nm = r.sub == p.sub && r.act == p.act\n";
+    /// let model = Source { file: "model.conf", text: model };
+    /// let rows = Source { file: "policy.csv", text: "p, alice, read\n" };
+    /// let set = PolicySet::from_texts(model, rows, Dialect::Strict, 1).unwrap();
+    /// let ask = |sub, act| set.evaluate(&[Value::Str(sub), Value::Str(act)]);
+    /// assert_eq!(ask("alice", "read"), Verdict::Allow { rule: Some(0) });
+    /// assert_eq!(ask("alice", "write"), Verdict::NoRule);
+    /// ```
+    pub fn evaluate(&self, tuple: &[Value<'_>]) -> Verdict {
+        let mut machine = self.machine(tuple);
+        match (self.dialect, &self.index) {
+            (Dialect::CasbinRs, _) => self.walk(&mut machine),
+            (Dialect::Strict, Some(index)) => {
+                let mut first = First::default();
+                let found = index
+                    .alternatives
+                    .iter()
+                    .all(|alternative| self.probe(alternative, &mut machine, &mut first));
+                match found {
+                    true => self.conclude(first, &machine),
+                    false => self.evaluate_by_scan(tuple),
+                }
+            }
+            (Dialect::Strict, None) => self.evaluate_by_scan(tuple),
+        }
+    }
+
+    /// The same answer without the index: the slow twin.
+    pub fn evaluate_by_scan(&self, tuple: &[Value<'_>]) -> Verdict {
+        let mut machine = self.machine(tuple);
+        if self.dialect == Dialect::CasbinRs {
+            return self.walk(&mut machine);
+        }
+        let mut first = First::default();
+        for row in 0..self.facts.rows() {
+            let truth = machine.truth(self.matcher, row);
+            first.see(u32::try_from(row).unwrap_or(u32::MAX), self.facts.effect(row), truth);
+        }
+        self.conclude(first, &machine)
+    }
+
+    /// Whether one rule's row matches: `None` is unknown. For explanations and coverage.
+    pub fn row_truth(&self, tuple: &[Value<'_>], rule: u32) -> Option<bool> {
+        let mut machine = self.machine(tuple);
+        match self.dialect {
+            Dialect::Strict => machine.truth(self.matcher, rule as usize),
+            Dialect::CasbinRs => machine.casbin_truth(self.matcher, rule as usize).ok(),
+        }
+    }
+
+    fn machine<'m>(&'m self, slots: &'m [Value<'m>]) -> Machine<'m> {
+        Machine { code: &self.code, facts: &self.facts, slots, fuel: FUEL_PER_DECISION }
+    }
+
+    fn conclude(&self, first: First, machine: &Machine<'_>) -> Verdict {
+        if machine.fuel == 0 {
+            return Verdict::Error { rule: None };
+        }
+        let deny = first.deny.map(|rule| Verdict::Deny { rule });
+        let unknown = first.unknown_deny.map(|rule| Verdict::Error { rule: Some(rule) });
+        let allow = first.allow.map(|rule| Verdict::Allow { rule: Some(rule) });
+        match self.effect_rule {
+            EffectRule::AllowOverride => allow.unwrap_or(Verdict::NoRule),
+            EffectRule::DenyOverride => {
+                deny.or(unknown).unwrap_or(Verdict::Allow { rule: first.allow })
+            }
+            EffectRule::AllowAndDeny => deny.or(unknown).or(allow).unwrap_or(Verdict::NoRule),
+            EffectRule::Priority => [deny, unknown, allow]
+                .into_iter()
+                .flatten()
+                .min_by_key(|verdict| verdict.rule())
+                .unwrap_or(Verdict::NoRule),
+        }
+    }
+
+    /// Sees every row that may match by one alternative; false if the index cannot say.
+    fn probe<'m>(
+        &'m self,
+        alternative: &Alternative,
+        machine: &mut Machine<'m>,
+        first: &mut First,
+    ) -> bool {
+        let mut guarded = Some(true);
+        for guard in &alternative.guards {
+            match machine.truth(*guard, 0) {
+                Some(true) => {}
+                Some(false) => return true,
+                None => guarded = None,
+            }
+        }
+        let id_of = |slot: u16| machine.slots.get(usize::from(slot)).and_then(Value::as_str);
+        let mut seconds = [NONE, ANY];
+        let seconds = match alternative.second {
+            None => seconds.get(..1),
+            Some(second) => {
+                let Some(text) = id_of(second.slot) else { return false };
+                // `NONE` is no row's key once there is a second key.
+                seconds = [self.facts.texts.find(text).unwrap_or(NONE), ANY];
+                seconds.get(..if second.any { 2 } else { 1 })
+            }
+        };
+        let seconds = seconds.unwrap_or(&[]);
+        let mut see = |machine: &mut Machine<'m>, member: u32| {
+            for second in seconds {
+                let candidates = alternative.candidates(member, *second);
+                self.see_candidates(candidates, alternative, guarded, machine, first);
+            }
+        };
+        match alternative.member {
+            None => see(machine, NONE),
+            Some(Member::Equal { slot, any }) => {
+                let Some(text) = id_of(slot) else { return false };
+                if let Some(id) = self.facts.texts.find(text) {
+                    see(machine, id);
+                }
+                if any {
+                    see(machine, ANY);
+                }
+            }
+            Some(Member::Elements { slot }) => {
+                let Some(Value::List(items)) = machine.slots.get(usize::from(slot)).copied() else {
+                    return false;
+                };
+                if items.iter().any(|item| item.as_str().is_none()) {
+                    return false;
+                }
+                for item in items {
+                    if let Some(id) = item.as_str().and_then(|text| self.facts.texts.find(text)) {
+                        see(machine, id);
+                    }
+                }
+            }
+            Some(Member::Roles { graph, slot, domain }) => {
+                let Some(text) = id_of(slot) else { return false };
+                let domain = match domain.map(|node| machine.text(node, 0)) {
+                    Some(None) => return false,
+                    // A tenant without links: everybody is only themselves.
+                    Some(Some(text)) => Some(self.facts.texts.find(text).unwrap_or(NONE)),
+                    None => None,
+                };
+                let Some(id) = self.facts.texts.find(text) else { return true };
+                let closure = self.facts.roles.closure(graph, domain, id);
+                if closure.is_empty() {
+                    see(machine, id);
+                }
+                for role in closure {
+                    see(machine, *role);
+                }
+            }
+        }
+        true
+    }
+
+    fn see_candidates(
+        &self,
+        candidates: &[u32],
+        alternative: &Alternative,
+        guarded: Option<bool>,
+        machine: &mut Machine<'_>,
+        first: &mut First,
+    ) {
+        for row in candidates {
+            let mut truth = guarded;
+            for test in &alternative.rest {
+                match machine.truth(*test, *row as usize) {
+                    Some(true) => {}
+                    Some(false) => {
+                        truth = Some(false);
+                        break;
+                    }
+                    None => truth = None,
+                }
+            }
+            first.see(*row, self.facts.effect(*row as usize), truth);
+        }
+    }
+
+    /// casbin-rs: rows in order, the first error or the deciding effect ends the walk.
+    fn walk(&self, machine: &mut Machine<'_>) -> Verdict {
+        let mut allowed = None;
+        for row in 0..self.facts.rows() {
+            let rule = u32::try_from(row).unwrap_or(u32::MAX);
+            let faulty = self.facts.faulty.get(row).copied().unwrap_or(true);
+            let truth = match faulty {
+                true => return Verdict::Error { rule: Some(rule) },
+                false => machine.casbin_truth(self.matcher, row),
+            };
+            let effect = match truth {
+                Err(_) => return Verdict::Error { rule: (!self.phantom).then_some(rule) },
+                Ok(false) => continue,
+                Ok(true) if self.phantom => return Verdict::Allow { rule: None },
+                Ok(true) => self.facts.effect(row),
+            };
+            match (self.effect_rule, effect) {
+                (EffectRule::AllowOverride | EffectRule::Priority, Effect::Allow) => {
+                    return Verdict::Allow { rule: Some(rule) };
+                }
+                (EffectRule::AllowOverride, _) | (_, Effect::Indeterminate) => {}
+                (_, Effect::Deny) => return Verdict::Deny { rule },
+                (_, Effect::Allow) => allowed = allowed.or(Some(rule)),
+            }
+        }
+        match (self.effect_rule, allowed) {
+            (EffectRule::DenyOverride, rule) => Verdict::Allow { rule },
+            (_, Some(rule)) => Verdict::Allow { rule: Some(rule) },
+            (_, None) => Verdict::NoRule,
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! The way around the scan: per alternative a table from keys of the request to candidate rows.
+//!
+//! An alternative has up to two keys: a *member* key (the roles of a subject, or the elements of a
+//! list: several probes) and a *second* key (an equality: one probe, two with `*`). Rows that no
+//! probe finds are false by the very conjunct that was the key; the rest of the conjuncts is
+//! evaluated per candidate. Where a key's value is no string the caller scans instead.
+
+use crate::builtin::pattern::finite_set;
+use crate::expr::code::{Code, NodeId, Refused};
+use crate::policy::alternatives::{Conjunct, Test};
+use crate::policy::facts::Facts;
+use foldhash::fast::FixedState;
+use std::collections::{BTreeMap, HashMap};
+
+/// The key of rows that match whatever the request says (`*`, or a pattern that is no small set).
+pub(crate) const ANY: u32 = u32::MAX;
+/// The key of an alternative without this key.
+pub(crate) const NONE: u32 = u32::MAX - 1;
+
+/// The index of one policy.
+#[derive(Debug, Clone)]
+pub(crate) struct Index {
+    pub(crate) alternatives: Vec<Alternative>,
+}
+
+/// One conjunction.
+#[derive(Debug, Clone)]
+pub(crate) struct Alternative {
+    /// Conjuncts that say the same for every row, evaluated once with row 0.
+    pub(crate) guards: Vec<NodeId>,
+    pub(crate) member: Option<Member>,
+    pub(crate) second: Option<Second>,
+    /// Conjuncts that each candidate row must still pass.
+    pub(crate) rest: Vec<NodeId>,
+    postings: HashMap<(u32, u32), (u32, u32), FixedState>,
+    rows: Vec<u32>,
+}
+
+/// Where the probes of the first key come from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Member {
+    Roles { graph: u16, slot: u16, domain: Option<NodeId> },
+    Elements { slot: u16 },
+    Equal { slot: u16, any: bool },
+}
+
+/// The second key: the value of a slot, and `ANY` if some row has it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Second {
+    pub(crate) slot: u16,
+    pub(crate) any: bool,
+}
+
+impl Alternative {
+    /// Candidate rows of two keys, in the order of their ordinals.
+    pub(crate) fn candidates(&self, member: u32, second: u32) -> &[u32] {
+        let Some((start, len)) = self.postings.get(&(member, second)) else { return &[] };
+        self.rows.get(*start as usize..(*start + *len) as usize).unwrap_or(&[])
+    }
+
+    /// Builds the table of one conjunction over all rows.
+    pub(crate) fn build(
+        conjuncts: &[Conjunct<'_>],
+        code: &mut Code,
+        facts: &Facts,
+        regex_text: &dyn Fn(usize, usize) -> Option<Vec<u32>>,
+    ) -> Result<Alternative, Refused> {
+        let mut member = None;
+        let mut second: Option<(usize, usize)> = None;
+        for (position, conjunct) in conjuncts.iter().enumerate() {
+            let constant = |column: usize| distinct(facts, column) <= 1;
+            match conjunct.test {
+                Test::Role { domain, .. } if member.is_none() => {
+                    let per_row = domain.is_some_and(|domain| {
+                        let mut varies = false;
+                        domain.walk(&mut |e| {
+                            if let crate::expr::ast::ExprKind::Policy { column } = e.kind {
+                                varies |= !constant(column);
+                            }
+                        });
+                        varies
+                    });
+                    member = (!per_row).then_some(position);
+                }
+                Test::InList { .. } if member.is_none() => member = Some(position),
+                Test::Equal { column, .. }
+                | Test::EqualOrAny { column, .. }
+                | Test::Regex { column, .. } => {
+                    let count = distinct(facts, column);
+                    if count > 1 && second.is_none_or(|(_, best)| count > best) {
+                        second = Some((position, count));
+                    }
+                }
+                _ => {}
+            }
+        }
+        let mut second = second.map(|(position, _)| position);
+        if member.is_none() {
+            // Two equalities: the one with the most values is the first key, the next the second.
+            member = second.filter(|p| !is_regex(conjuncts, *p));
+            if member.is_some() {
+                second = next_best(conjuncts, facts, member);
+            }
+        }
+        Builder { conjuncts, code, facts, regex_text }.finish(member, second)
+    }
+}
+
+fn is_regex(conjuncts: &[Conjunct<'_>], position: usize) -> bool {
+    conjuncts.get(position).is_some_and(|c| matches!(c.test, Test::Regex { .. }))
+}
+
+fn next_best(conjuncts: &[Conjunct<'_>], facts: &Facts, taken: Option<usize>) -> Option<usize> {
+    let counted = conjuncts.iter().enumerate().filter_map(|(position, conjunct)| {
+        let (Test::Equal { column, .. }
+        | Test::EqualOrAny { column, .. }
+        | Test::Regex { column, .. }) = conjunct.test
+        else {
+            return None;
+        };
+        let count = distinct(facts, column);
+        (Some(position) != taken && count > 1).then_some((count, position))
+    });
+    counted.max().map(|(_, position)| position)
+}
+
+/// How many different cells a column has, counted up to 64.
+fn distinct(facts: &Facts, column: usize) -> usize {
+    let column = u16::try_from(column).unwrap_or(u16::MAX);
+    let mut seen = Vec::new();
+    for row in 0..facts.rows() {
+        let cell = facts.cell(row, column);
+        if !seen.contains(&cell) {
+            seen.push(cell);
+            if seen.len() >= 64 {
+                break;
+            }
+        }
+    }
+    seen.len()
+}
+
+struct Builder<'b> {
+    conjuncts: &'b [Conjunct<'b>],
+    code: &'b mut Code,
+    facts: &'b Facts,
+    /// The ids of the finite set that a row's pattern in a column denotes.
+    regex_text: &'b dyn Fn(usize, usize) -> Option<Vec<u32>>,
+}
+
+impl Builder<'_> {
+    fn finish(
+        mut self,
+        member: Option<usize>,
+        second: Option<usize>,
+    ) -> Result<Alternative, Refused> {
+        let mut guards = Vec::new();
+        let mut rest = Vec::new();
+        for (position, conjunct) in self.conjuncts.iter().enumerate() {
+            let keyed = Some(position) == member || Some(position) == second;
+            if keyed && !matches!(conjunct.test, Test::Regex { .. }) {
+                continue;
+            }
+            let node = self.code.compile(conjunct.expr)?;
+            match self.is_same_for_all_rows(conjunct) {
+                true => guards.push(node),
+                false => rest.push(node),
+            }
+        }
+        let star = self.facts.texts.find("*").unwrap_or(ANY);
+        let mut keys: BTreeMap<(u32, u32), Vec<u32>> = BTreeMap::new();
+        let mut any = (false, false);
+        for row in 0..self.facts.rows() {
+            for first in self.keys(member, row, star, &mut any.0) {
+                for other in self.keys(second, row, star, &mut any.1) {
+                    keys.entry((first, other)).or_default().push(u32::try_from(row).unwrap_or(0));
+                }
+            }
+        }
+        let member = match member {
+            Some(position) => Some(self.member(position, any.0)?),
+            None => None,
+        };
+        let second = match second {
+            Some(position) => Some(Second { slot: self.slot(position)?, any: any.1 }),
+            None => None,
+        };
+        let mut postings = HashMap::with_hasher(self.facts.texts.hasher());
+        let mut rows = Vec::with_capacity(self.facts.rows());
+        for (key, found) in keys {
+            let start = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+            postings.insert(key, (start, u32::try_from(found.len()).unwrap_or(u32::MAX)));
+            rows.extend(found);
+        }
+        Ok(Alternative { guards, member, second, rest, postings, rows })
+    }
+
+    /// The keys under which a row is filed for one conjunct.
+    fn keys(&self, position: Option<usize>, row: usize, star: u32, any: &mut bool) -> Vec<u32> {
+        let conjunct = position.and_then(|position| self.conjuncts.get(position));
+        let cell = |column: usize| self.facts.cell(row, u16::try_from(column).unwrap_or(u16::MAX));
+        match conjunct.map(|conjunct| conjunct.test) {
+            None | Some(Test::Other) => vec![NONE],
+            Some(Test::EqualOrAny { column, .. }) if cell(column) == star => {
+                *any = true;
+                vec![ANY]
+            }
+            Some(Test::Regex { column, .. }) => match (self.regex_text)(row, column) {
+                Some(set) => set,
+                None => {
+                    *any = true;
+                    vec![ANY]
+                }
+            },
+            Some(
+                Test::Equal { column, .. }
+                | Test::EqualOrAny { column, .. }
+                | Test::Role { column, .. }
+                | Test::InList { column, .. },
+            ) => vec![cell(column)],
+        }
+    }
+
+    fn slot(&mut self, position: usize) -> Result<u16, Refused> {
+        match self.conjuncts.get(position).map(|conjunct| conjunct.test) {
+            Some(
+                Test::Equal { token, path, .. }
+                | Test::EqualOrAny { token, path, .. }
+                | Test::Role { token, path, .. }
+                | Test::InList { token, path, .. }
+                | Test::Regex { token, path, .. },
+            ) => self.code.slot(token, path),
+            Some(Test::Other) | None => Ok(u16::MAX),
+        }
+    }
+
+    fn member(&mut self, position: usize, any: bool) -> Result<Member, Refused> {
+        let slot = self.slot(position)?;
+        Ok(match self.conjuncts.get(position).map(|conjunct| conjunct.test) {
+            Some(Test::Role { graph, domain, .. }) => Member::Roles {
+                graph: u16::try_from(graph).unwrap_or(u16::MAX),
+                slot,
+                domain: domain.map(|domain| self.code.compile(domain)).transpose()?,
+            },
+            Some(Test::InList { .. }) => Member::Elements { slot },
+            _ => Member::Equal { slot, any },
+        })
+    }
+
+    /// It reads no cell, or only cells that are the same in every row.
+    fn is_same_for_all_rows(&self, conjunct: &Conjunct<'_>) -> bool {
+        let mut same = true;
+        conjunct.expr.walk(&mut |expr| {
+            if let crate::expr::ast::ExprKind::Policy { column } = expr.kind {
+                same &= distinct(self.facts, column) <= 1;
+            }
+        });
+        same
+    }
+}
+
+/// The interned ids of a finite expression; `None` if it is not finite. A member that no other
+/// text has is interned too, so that a probe finds it.
+pub(crate) fn finite_ids(text: &str, intern: &mut dyn FnMut(&str) -> u32) -> Option<Vec<u32>> {
+    finite_set(text).map(|set| set.iter().map(|member| intern(member)).collect())
+}

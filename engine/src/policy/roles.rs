@@ -1,0 +1,278 @@
+//! Role membership: who reaches which role, answered from closures made at load.
+//!
+//! `strict` has a graph per role definition and tenant and refuses chains beyond `ROLE_DEPTH_MAX`;
+//! `casbin-rs` has one graph for all definitions and its own way of counting levels. Both become
+//! the same table: (graph, name) → sorted ids of everything reached, the name itself included.
+
+use crate::bounds::{ROLE_DEPTH_MAX, ROLES_PER_SUBJECT_MAX};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, Source};
+use crate::dialect::Dialect;
+use crate::policy::rows::Row;
+use crate::text::Texts;
+use foldhash::fast::FixedState;
+use std::collections::{HashMap, VecDeque};
+
+/// The tenant under which casbin-rs keeps links without a tenant.
+const CASBIN_DEFAULT: &str = "DEFAULT";
+const CASBIN_LEVELS: usize = 10;
+
+/// Closures of all role graphs of a policy.
+#[derive(Debug, Clone)]
+pub(crate) struct Roles {
+    /// (role definition, domain text) → graph; without a domain the text id is `u32::MAX`.
+    graphs: HashMap<(u16, u32), u32, FixedState>,
+    closures: HashMap<(u32, u32), (u32, u32), FixedState>,
+    reached: Vec<u32>,
+    shared: Option<u32>,
+}
+
+/// Links of one graph in the order of their rows.
+#[derive(Default)]
+struct Graph {
+    links: HashMap<u32, Vec<u32>>,
+    first_line: HashMap<u32, u32>,
+}
+
+impl Roles {
+    pub(crate) fn empty(texts: &Texts) -> Roles {
+        Roles {
+            graphs: HashMap::with_hasher(texts.hasher()),
+            closures: HashMap::with_hasher(texts.hasher()),
+            reached: Vec::new(),
+            shared: None,
+        }
+    }
+
+    /// Builds the closures of `links`, one list per role definition.
+    pub(crate) fn build(
+        links: &[Vec<Row<'_>>],
+        arities: &[(String, usize)],
+        dialect: Dialect,
+        texts: &mut Texts,
+        source: Source<'_>,
+        diagnostics: &mut Diagnostics,
+    ) -> Roles {
+        let mut roles = Roles::empty(texts);
+        if dialect == Dialect::CasbinRs {
+            roles.shared = Some(texts.intern(CASBIN_DEFAULT));
+        }
+        let mut graphs: Vec<Graph> = Vec::new();
+        for (definition, (rows, (_, arity))) in links.iter().zip(arities).enumerate() {
+            let definition = u16::try_from(definition).unwrap_or(u16::MAX);
+            for row in rows {
+                let [member, role, rest @ ..] = row.cells.as_slice() else { continue };
+                let domain = rest.first().filter(|_| *arity == 3).map(|text| texts.intern(text));
+                let graph = roles.graph_or_new(definition, domain, &mut graphs);
+                let (member, role) = (texts.intern(member), texts.intern(role));
+                if let Some(graph) = graphs.get_mut(graph) {
+                    graph.add(member, role, row.line);
+                }
+            }
+        }
+        for (index, graph) in graphs.iter().enumerate() {
+            let mut names: Vec<u32> = graph.links.keys().copied().collect();
+            names.sort_unstable();
+            for name in names {
+                let reached = match dialect {
+                    Dialect::Strict => graph.reach(name),
+                    Dialect::CasbinRs => Ok(graph.casbin_reach(name)),
+                };
+                match reached {
+                    Ok(reached) => roles.keep(index, name, reached),
+                    Err(message) => {
+                        let line = graph.first_line.get(&name).copied().unwrap_or(1);
+                        let part = nth_line(source.text, line);
+                        let message = format!("`{}` {message}", texts.get(name));
+                        let span = source.span_of(part);
+                        diagnostics.push(
+                            Diagnostic::error(source, span, Code::RoleDepth, message)
+                                .help("shorten the chain of roles"),
+                        );
+                    }
+                }
+            }
+        }
+        roles
+    }
+
+    fn graph_or_new(
+        &mut self,
+        definition: u16,
+        domain: Option<u32>,
+        graphs: &mut Vec<Graph>,
+    ) -> usize {
+        let next = u32::try_from(graphs.len()).unwrap_or(u32::MAX);
+        let index = *self.graphs.entry(self.key(definition, domain)).or_insert(next);
+        if index == next {
+            graphs.push(Graph::default());
+        }
+        index as usize
+    }
+
+    fn key(&self, definition: u16, domain: Option<u32>) -> (u16, u32) {
+        match self.shared {
+            Some(default) => (0, domain.unwrap_or(default)),
+            None => (definition, domain.unwrap_or(u32::MAX)),
+        }
+    }
+
+    fn keep(&mut self, graph: usize, name: u32, mut reached: Vec<u32>) {
+        reached.sort_unstable();
+        let start = u32::try_from(self.reached.len()).unwrap_or(u32::MAX);
+        let len = u32::try_from(reached.len()).unwrap_or(u32::MAX);
+        self.reached.extend(reached);
+        self.closures.insert((u32::try_from(graph).unwrap_or(u32::MAX), name), (start, len));
+    }
+
+    /// Everything that `member` reaches, itself left out when it has no link of its own.
+    pub(crate) fn closure(&self, definition: u16, domain: Option<u32>, member: u32) -> &[u32] {
+        let graph = self.graphs.get(&self.key(definition, domain));
+        let range = graph.and_then(|graph| self.closures.get(&(*graph, member)));
+        let Some((start, len)) = range else { return &[] };
+        self.reached.get(*start as usize..(*start + *len) as usize).unwrap_or(&[])
+    }
+
+    /// Whether `member` is `role` or reaches it.
+    pub(crate) fn has(
+        &self,
+        texts: &Texts,
+        definition: u16,
+        domain: Option<&str>,
+        member: &str,
+        role: &str,
+    ) -> bool {
+        if member == role {
+            return true;
+        }
+        let domain = match domain.map(|text| texts.find(text)) {
+            Some(None) => return false,
+            Some(Some(id)) => Some(id),
+            None => None,
+        };
+        let (Some(member), Some(role)) = (texts.find(member), texts.find(role)) else {
+            return false;
+        };
+        self.closure(definition, domain, member).binary_search(&role).is_ok()
+    }
+}
+
+impl Graph {
+    fn add(&mut self, member: u32, role: u32, line: u32) {
+        let roles = self.links.entry(member).or_default();
+        if member != role && !roles.contains(&role) {
+            roles.push(role);
+        }
+        self.first_line.entry(member).or_insert(line);
+    }
+
+    fn roles_of(&self, name: u32) -> &[u32] {
+        self.links.get(&name).map_or(&[], Vec::as_slice)
+    }
+
+    /// Breadth first up to `ROLE_DEPTH_MAX` hops; a longer chain is refused, never cut.
+    fn reach(&self, name: u32) -> Result<Vec<u32>, String> {
+        let mut reached = vec![name];
+        let mut level = vec![name];
+        for depth in 0..=ROLE_DEPTH_MAX {
+            let mut next = Vec::new();
+            for member in &level {
+                for role in self.roles_of(*member) {
+                    if !reached.contains(role) {
+                        reached.push(*role);
+                        next.push(*role);
+                    }
+                }
+            }
+            if next.is_empty() {
+                break;
+            }
+            if depth == ROLE_DEPTH_MAX {
+                return Err(format!("reaches a role over more than {ROLE_DEPTH_MAX} hops"));
+            }
+            level = next;
+        }
+        match reached.len() > ROLES_PER_SUBJECT_MAX {
+            true => Err(format!("reaches more than {ROLES_PER_SUBJECT_MAX} roles")),
+            false => Ok(reached),
+        }
+    }
+
+    /// As casbin-rs walks: newest link first, and a level ends only when the queue runs empty.
+    fn casbin_reach(&self, name: u32) -> Vec<u32> {
+        let mut discovered = vec![name];
+        let mut queue = VecDeque::from([name]);
+        let mut reached = Vec::new();
+        let mut level = 0;
+        while level < CASBIN_LEVELS {
+            let Some(member) = queue.pop_front() else { break };
+            if queue.is_empty() {
+                level += 1;
+            }
+            for role in self.roles_of(member).iter().rev() {
+                if !discovered.contains(role) {
+                    discovered.push(*role);
+                    queue.push_back(*role);
+                }
+            }
+            reached.push(member);
+        }
+        reached
+    }
+}
+
+/// The text of line `number`, counted from 1.
+pub(crate) fn nth_line(text: &str, number: u32) -> &str {
+    text.split('\n').nth(number.saturating_sub(1) as usize).unwrap_or("").trim()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn roles(text: &str, dialect: Dialect) -> (Texts, Roles, bool) {
+        let rows = text
+            .lines()
+            .zip(1..)
+            .map(|(line, number)| Row { cells: line.split(' ').collect(), line: number })
+            .collect();
+        let mut texts = Texts::new(1);
+        let mut found = Diagnostics::default();
+        let source = Source { file: "policy.csv", text };
+        let arity = [("g".to_owned(), if text.contains(" t") { 3 } else { 2 })];
+        let roles = Roles::build(&[rows], &arity, dialect, &mut texts, source, &mut found);
+        (texts, roles, found.has_errors())
+    }
+
+    #[test]
+    fn membership_is_transitive_and_stays_in_its_tenant() {
+        let (texts, roles, _) = roles("alice lead t1\nlead staff t1\nbob lead t2", Dialect::Strict);
+        for (domain, member, role, expected) in [
+            ("t1", "alice", "staff", true),
+            ("t1", "alice", "alice", true),
+            ("t1", "nobody", "nobody", true),
+            ("t2", "bob", "lead", true),
+            ("t2", "bob", "staff", false),
+            ("t2", "alice", "lead", false),
+            ("t3", "alice", "lead", false),
+        ] {
+            let has = roles.has(&texts, 0, Some(domain), member, role);
+            assert_eq!(has, expected, "{domain} {member} {role}");
+        }
+    }
+
+    #[test]
+    fn a_chain_is_refused_beyond_the_bound_and_a_cycle_is_not() {
+        let chain = |n: usize| (0..n).map(|i| format!("r{i} r{}\n", i + 1)).collect::<String>();
+        assert!(!roles(&chain(ROLE_DEPTH_MAX), Dialect::Strict).2);
+        assert!(roles(&chain(ROLE_DEPTH_MAX + 1), Dialect::Strict).2);
+        assert!(!roles("a b\nb a", Dialect::Strict).2);
+    }
+
+    #[test]
+    fn casbin_walks_nine_hops_of_a_pure_chain() {
+        let chain: String = (0..12).map(|i| format!("r{i} r{}\n", i + 1)).collect();
+        let (texts, roles, _) = roles(&chain, Dialect::CasbinRs);
+        assert!(roles.has(&texts, 0, None, "r0", "r9"));
+        assert!(!roles.has(&texts, 0, None, "r0", "r10"));
+    }
+}

@@ -1,0 +1,261 @@
+//! policy.csv: rows of rules and role links, each with the line it came from.
+//!
+//! `strict` refuses what Casbin passes over in silence (see docs/reference/casbin-differences.md);
+//! `casbin-rs` reads as the `casbin` crate does. Cells are slices of the file.
+
+use crate::bounds::{FILE_BYTES_MAX, RULES_MAX};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, Source};
+use crate::dialect::Dialect;
+use crate::model::Model;
+use crate::policy::casbin_text::csv_cells;
+use std::collections::HashMap;
+
+/// One row: its cells without the ptype, and its line, counted from 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row<'a> {
+    pub cells: Vec<&'a str>,
+    pub line: u32,
+}
+
+/// All rows of a policy in their order.
+#[derive(Debug, Clone, Default)]
+pub struct Rows<'a> {
+    pub rules: Vec<Row<'a>>,
+    /// One list per role definition of the model.
+    pub links: Vec<Vec<Row<'a>>>,
+}
+
+/// Parses policy.csv against a model.
+///
+/// # Errors
+/// Every row that is malformed, unknown, doubled or of the wrong length.
+pub fn parse_rows<'a>(source: Source<'a>, model: &Model) -> Result<Rows<'a>, Diagnostics> {
+    let mut reader = Reader {
+        source,
+        model,
+        rows: Rows { rules: Vec::new(), links: vec![Vec::new(); model.roles.len()] },
+        seen: HashMap::new(),
+        diagnostics: Diagnostics::default(),
+    };
+    if source.text.len() > FILE_BYTES_MAX {
+        let message = format!("the file has more than {FILE_BYTES_MAX} bytes");
+        reader.error("", Code::BoundExceeded, message);
+        return Err(reader.diagnostics);
+    }
+    for (index, line) in source.text.split('\n').enumerate() {
+        let number = u32::try_from(index + 1).unwrap_or(u32::MAX);
+        match model.dialect {
+            Dialect::Strict => reader.strict(line, number),
+            Dialect::CasbinRs => reader.casbin(line, number),
+        }
+        if reader.diagnostics.is_full() {
+            break;
+        }
+    }
+    if reader.rows.rules.len() > RULES_MAX {
+        reader.error("", Code::BoundExceeded, format!("more than {RULES_MAX} rows"));
+    }
+    match reader.diagnostics.has_errors() {
+        true => Err(reader.diagnostics),
+        false => Ok(reader.rows),
+    }
+}
+
+struct Reader<'a, 'm> {
+    source: Source<'a>,
+    model: &'m Model,
+    rows: Rows<'a>,
+    seen: HashMap<(&'a str, Vec<&'a str>), u32>,
+    diagnostics: Diagnostics,
+}
+
+impl<'a> Reader<'a, '_> {
+    fn error(&mut self, part: &str, code: Code, message: String) {
+        let span = self.source.span_of(part);
+        self.diagnostics.push(Diagnostic::error(self.source, span, code, message));
+    }
+
+    fn strict(&mut self, line: &'a str, number: u32) {
+        let text = line.trim();
+        if text.is_empty() || text.starts_with('#') {
+            return;
+        }
+        let Some(cells) = self.cells(text) else { return };
+        let Some((&ptype, cells)) = cells.split_first() else { return };
+        let cells = cells.to_vec();
+        if let Some(first) = self.seen.insert((ptype, cells.clone()), number) {
+            let message = format!("this row stands already in line {first}");
+            return self.error(text, Code::DuplicateRow, message);
+        }
+        if ptype == "p" {
+            self.rule(Row { cells, line: number }, text);
+        } else if let Some(index) = self.role_index(ptype) {
+            self.link(index, Row { cells, line: number }, text);
+        } else {
+            let roles = self.model.roles.iter().map(|(name, _)| name.as_str());
+            let message = format!("the model defines no `{ptype}`");
+            let span = self.source.span_of(ptype);
+            let found = Diagnostic::error(self.source, span, Code::UnknownPtype, message)
+                .did_you_mean(ptype, std::iter::once("p").chain(roles));
+            self.diagnostics.push(found);
+        }
+    }
+
+    /// Cells of a strict line: trimmed, optionally quoted as a whole, nothing after the quote.
+    fn cells(&mut self, line: &'a str) -> Option<Vec<&'a str>> {
+        let mut cells = Vec::new();
+        let mut rest = line;
+        loop {
+            let start = rest.trim_start();
+            let (cell, tail) = match start.strip_prefix('"') {
+                Some(quoted) => {
+                    let Some((cell, tail)) = quoted.split_once('"') else {
+                        self.error(
+                            start,
+                            Code::MalformedRow,
+                            "this quote is not closed".to_owned(),
+                        );
+                        return None;
+                    };
+                    if !(tail.is_empty() || tail.starts_with(',')) {
+                        let message = "a comma must follow the closing quote".to_owned();
+                        self.error(start, Code::MalformedRow, message);
+                        return None;
+                    }
+                    (cell, tail)
+                }
+                None => {
+                    let end = start.find(',').unwrap_or(start.len());
+                    let (cell, tail) = start.split_at_checked(end)?;
+                    if cell.contains('"') {
+                        let message = "a quote may only begin and end a cell".to_owned();
+                        self.error(cell, Code::MalformedRow, message);
+                        return None;
+                    }
+                    (cell.trim_end(), tail)
+                }
+            };
+            cells.push(cell);
+            match tail.strip_prefix(',') {
+                Some(next) => rest = next,
+                None => return Some(cells),
+            }
+        }
+    }
+
+    fn rule(&mut self, row: Row<'a>, text: &str) {
+        let columns = &self.model.policy;
+        if row.cells.len() != columns.len() {
+            let message = format!(
+                "this rule has {} fields, `p` has {} ({})",
+                row.cells.len(),
+                columns.len(),
+                columns.join(", ")
+            );
+            return self.error(text, Code::FieldCount, message);
+        }
+        let effect = self.model.effect_column().and_then(|column| row.cells.get(column));
+        if let Some(effect) = effect.filter(|effect| !matches!(**effect, "allow" | "deny")) {
+            let message = format!("expected allow or deny, got `{effect}`");
+            return self.error(effect, Code::UnknownEffectValue, message);
+        }
+        self.rows.rules.push(row);
+    }
+
+    fn link(&mut self, index: usize, row: Row<'a>, text: &str) {
+        let (name, arity) = self.model.roles.get(index).cloned().unwrap_or_default();
+        if row.cells.len() != arity {
+            let given = row.cells.len();
+            let message = format!("this link has {given} fields, `{name}` has {arity}");
+            return self.error(text, Code::FieldCount, message);
+        }
+        if arity == 3 && row.cells.get(2) == Some(&"*") {
+            let message = "`*` is no tenant: a role link belongs to one tenant".to_owned();
+            return self.error(text, Code::WildcardLink, message);
+        }
+        if let Some(list) = self.rows.links.get_mut(index) {
+            list.push(row);
+        }
+    }
+
+    fn role_index(&self, ptype: &str) -> Option<usize> {
+        self.model.roles.iter().position(|(name, _)| name == ptype)
+    }
+
+    /// As the `casbin` crate: unknown rows vanish, a doubled row moves to the end.
+    fn casbin(&mut self, line: &'a str, number: u32) {
+        let Some(cells) = csv_cells(line) else { return };
+        let Some((&ptype, cells)) = cells.split_first() else { return };
+        let row = Row { cells: cells.to_vec(), line: number };
+        if ptype == "p" {
+            push_or_move(&mut self.rows.rules, &mut self.seen, ptype, row);
+        } else if let Some(index) = self.role_index(ptype) {
+            let arity = self.model.roles.get(index).map_or(2, |(_, arity)| *arity);
+            if row.cells.len() < arity {
+                let message = format!("this link has fewer than {arity} fields");
+                return self.error(line.trim(), Code::FieldCount, message);
+            }
+            if let Some(list) = self.rows.links.get_mut(index) {
+                push_or_move(list, &mut self.seen, ptype, row);
+            }
+        }
+    }
+}
+
+fn push_or_move<'a>(
+    list: &mut Vec<Row<'a>>,
+    seen: &mut HashMap<(&'a str, Vec<&'a str>), u32>,
+    ptype: &'a str,
+    row: Row<'a>,
+) {
+    if seen.insert((ptype, row.cells.clone()), row.line).is_some() {
+        list.retain(|earlier| earlier.cells != row.cells);
+    }
+    list.push(row);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::parse_model;
+
+    const MODEL: &str = "[request_definition]\nr = sub, obj\n[policy_definition]\n\
+        p = sub, obj, eft\n[role_definition]\ng = _, _, _\n[policy_effect]\n\
+        e = priority(p.eft) || deny\n[matchers]\nm = r.sub == p.sub && r.obj == p.obj\n";
+
+    fn read(text: &str, dialect: Dialect) -> Result<Vec<String>, Vec<(Code, usize)>> {
+        let model = parse_model(Source { file: "model.conf", text: MODEL }, dialect).unwrap();
+        match parse_rows(Source { file: "policy.csv", text }, &model) {
+            Ok(rows) => Ok(rows.rules.iter().map(|row| row.cells.join("|")).collect()),
+            Err(found) => Err(found.iter().map(|d| (d.code, d.span.line)).collect()),
+        }
+    }
+
+    #[test]
+    fn strict_refuses_what_casbin_passes_over() {
+        for (text, code) in [
+            ("p, a, b", Code::FieldCount),
+            ("p, a, b, maybe", Code::UnknownEffectValue),
+            ("p2, a, b, allow", Code::UnknownPtype),
+            ("p, \"a, b, allow", Code::MalformedRow),
+            ("p, \"a\" , b, allow", Code::MalformedRow),
+            ("p, a\"x, b, allow", Code::MalformedRow),
+            ("p, a, b, allow\np, a, b, allow", Code::DuplicateRow),
+            ("g, alice, admin", Code::FieldCount),
+            ("g, alice, admin, *", Code::WildcardLink),
+        ] {
+            let found = read(text, Dialect::Strict).unwrap_err();
+            assert_eq!(found[0].0, code, "{text}");
+        }
+        let rows = read("# c\n\np, \"a, x\", b, allow\r\np,a,,deny\n", Dialect::Strict);
+        assert_eq!(rows, Ok(vec!["a, x|b|allow".to_owned(), "a||deny".to_owned()]));
+    }
+
+    #[test]
+    fn casbin_drops_unknown_rows_and_moves_doubled_ones() {
+        let text = "p, a, b, allow\nx, 1\np, c, d, deny\np, a, b, allow\np, short";
+        let rows = read(text, Dialect::CasbinRs).unwrap();
+        assert_eq!(rows, ["c|d|deny", "a|b|allow", "short"]);
+        assert_eq!(read("g, alice, admin", Dialect::CasbinRs), Err(vec![(Code::FieldCount, 1)]));
+    }
+}

@@ -1,0 +1,77 @@
+//! One folder's rows, split into tenants: a tenant's compiled state holds nobody else's rows.
+//!
+//! A model without a tenant token is one tenant, named after the folder. With one, every constant
+//! in the tenant column of the `p` rows is a tenant; rows of `*` belong to each. `casbin-rs` never
+//! splits. A tenant that appears only in `g` rows is none.
+
+use crate::bind::Binding;
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, Source};
+use crate::dialect::Dialect;
+use crate::model::Model;
+use crate::policy::alternatives::{Test, alternatives};
+use crate::policy::rows::{Row, Rows};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Splits `rows` by tenant. Without a tenant token there is one entry under `name`.
+///
+/// # Errors
+/// `domain-not-implied` if the matcher does not demand that row and request are of one tenant.
+pub fn split<'a>(
+    model: &Model,
+    binding: &Binding,
+    rows: Rows<'a>,
+    name: &str,
+    source: Source<'_>,
+) -> Result<BTreeMap<String, Rows<'a>>, Diagnostics> {
+    let token = match (binding.tenant_token(), model.dialect) {
+        (Some(token), Dialect::Strict) => token,
+        _ => return Ok(BTreeMap::from([(name.to_owned(), rows)])),
+    };
+    let Some(column) = implied_column(model, token) else {
+        let mut found = Diagnostics::default();
+        let message =
+            "the matcher does not demand that rule and request have one tenant".to_owned();
+        let token = model.request.get(token).map_or("dom", String::as_str);
+        found.push(
+            Diagnostic::error(source, model.matcher_span, Code::DomainNotImplied, message)
+                .help(format!("add `&& r.{token} == p.{token}` to every alternative")),
+        );
+        return Err(found);
+    };
+    let tenant_of = |row: &Row<'a>| row.cells.get(column).copied().unwrap_or("");
+    let names: BTreeSet<&'a str> =
+        rows.rules.iter().map(tenant_of).filter(|tenant| *tenant != "*").collect();
+    let mut tenants = BTreeMap::new();
+    for tenant in names {
+        let mut own = Rows::default();
+        for row in rows.rules.iter().filter(|row| ["*", tenant].contains(&tenant_of(row))) {
+            // `*` becomes the tenant itself: the matcher's equality then holds for the row.
+            let mut row = row.clone();
+            row.cells.splice(column..=column, [tenant]);
+            own.rules.push(row);
+        }
+        for (links, (_, arity)) in rows.links.iter().zip(&model.roles) {
+            let theirs = |row: &&Row<'a>| *arity == 2 || row.cells.get(2) == Some(&tenant);
+            own.links.push(links.iter().filter(theirs).cloned().collect());
+        }
+        tenants.insert(tenant.to_owned(), own);
+    }
+    Ok(tenants)
+}
+
+/// The column that every alternative of the matcher compares with the tenant token.
+pub fn implied_column(model: &Model, token: usize) -> Option<usize> {
+    let mut columns = alternatives(&model.matcher)?.into_iter().map(|conjuncts| {
+        conjuncts.iter().find_map(|conjunct| match conjunct.test {
+            Test::Equal { token: t, path: "", column }
+            | Test::EqualOrAny { token: t, path: "", column }
+                if t == token =>
+            {
+                Some(column)
+            }
+            _ => None,
+        })
+    });
+    let first = columns.next()??;
+    columns.all(|column| column == Some(first)).then_some(first)
+}

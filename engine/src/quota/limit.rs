@@ -1,0 +1,260 @@
+//! Limits as data, and what makes one impossible.
+//!
+//! `proto` reads limits.toml into `Limit`; `Quotas::compile` refuses what could wrap or never bind.
+
+use crate::bind::{Binding, Part};
+use crate::bounds::{DIMENSIONS_MAX, LIMITS_PER_TENANT_MAX};
+use crate::cell::Parameters;
+use crate::dialect::Dialect;
+use crate::expr::ast::Expr;
+use crate::expr::code::{Code, NodeId};
+use crate::expr::parse::{Names, ParseError, parse};
+use crate::model::Model;
+use crate::policy::facts::Facts;
+use crate::request::SlotMap;
+
+/// Rates above this are refused: an interval is a whole number of nanoseconds.
+pub const RATE_PER_SECOND_MAX: u64 = 10_000_000;
+/// Amounts and intervals beyond this could wrap.
+const SPAN_NS_MAX: u128 = 1 << 62;
+const SECOND_NS: u128 = 1_000_000_000;
+
+/// A rate with a burst: `count` units come back every `period_ns`, at most `burst` wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bucket {
+    pub count: u32,
+    pub period_ns: u64,
+    pub burst: u32,
+}
+
+impl Bucket {
+    /// Why this bucket cannot be kept exactly, if it cannot.
+    pub fn refusal(&self) -> Option<String> {
+        if self.count == 0 || self.burst == 0 || self.period_ns == 0 {
+            return Some("rate, burst and period must be at least 1".to_owned());
+        }
+        let units = u128::from(self.count.max(self.burst));
+        if units * u128::from(self.period_ns) > SPAN_NS_MAX {
+            return Some("the rate or burst times its period exceeds 2^62 ns".to_owned());
+        }
+        let fastest = u128::from(RATE_PER_SECOND_MAX) * u128::from(self.period_ns);
+        if u128::from(self.count) * SECOND_NS > fastest {
+            return Some(format!("rates above {RATE_PER_SECOND_MAX}/s cannot be kept exactly"));
+        }
+        None
+    }
+
+    /// Time in which one unit comes back, rounded up: the rate is never passed.
+    pub fn interval_ns(&self) -> u64 {
+        self.period_ns.div_ceil(u64::from(self.count.max(1)))
+    }
+}
+
+/// What happens when a limit is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// The request is refused.
+    #[default]
+    Hard,
+    /// The request passes with a warning.
+    Soft,
+    /// The request passes; only the answer's limits say what would have happened.
+    Shadow,
+}
+
+/// When a limit is charged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stage {
+    /// With all others, when policy allows.
+    #[default]
+    AfterPolicy,
+    /// First, and never given back: it also counts refused requests.
+    BeforePolicy,
+}
+
+/// A part of the request whose value gets a cell of its own; an empty path is the id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dimension {
+    pub part: Part,
+    pub path: String,
+}
+
+/// One limit.
+#[derive(Debug, Clone)]
+pub struct Limit {
+    pub id: String,
+    pub meter: String,
+    pub bucket: Bucket,
+    pub dimensions: Vec<Dimension>,
+    pub when: Option<Expr>,
+    pub mode: Mode,
+    pub stage: Stage,
+    pub default_amount: Option<u32>,
+}
+
+/// The limits of one tenant, ready to be asked.
+#[derive(Debug, Clone)]
+pub struct Quotas {
+    pub(crate) limits: Vec<Compiled>,
+    pub(crate) code: Code,
+    pub(crate) facts: Facts,
+    pub(crate) slots: SlotMap,
+    pub(crate) has_early: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Compiled {
+    pub(crate) id: String,
+    pub(crate) meter: String,
+    pub(crate) parameters: Parameters,
+    pub(crate) dimensions: Vec<u16>,
+    pub(crate) when: Option<NodeId>,
+    pub(crate) mode: Mode,
+    pub(crate) stage: Stage,
+    pub(crate) default_amount: Option<u32>,
+}
+
+/// Request tokens in the order of `Part`, under the names that the model gives them.
+pub fn condition_tokens(model: &Model, binding: &Binding) -> Vec<String> {
+    let defaults = [
+        (Part::Subject, "sub"),
+        (Part::Tenant, "dom"),
+        (Part::Resource, "obj"),
+        (Part::Action, "act"),
+        (Part::Context, "env"),
+    ];
+    let name_of = |(part, default): &(Part, &str)| {
+        let position = binding.parts.iter().position(|bound| bound == part);
+        position.and_then(|p| model.request.get(p)).map_or((*default).to_owned(), Clone::clone)
+    };
+    defaults.iter().map(name_of).collect()
+}
+
+/// Parses a limit's condition: a policy expression over the request alone.
+///
+/// # Errors
+/// As `parse_expression`; `p` and role functions are unknown here.
+pub fn parse_condition(text: &str, tokens: &[String]) -> Result<Expr, Vec<ParseError>> {
+    let names = Names { request: tokens, policy: &[], roles: &[], dialect: Dialect::Strict };
+    parse(text, names)
+}
+
+impl Quotas {
+    /// No limits.
+    pub fn none() -> Quotas {
+        Quotas {
+            limits: Vec::new(),
+            code: Code::default(),
+            facts: Facts::none(),
+            slots: SlotMap::default(),
+            has_early: false,
+        }
+    }
+
+    /// Compiles limits. `generation` must grow with each change of them.
+    ///
+    /// # Errors
+    /// A sentence that names the limit.
+    pub fn compile(limits: &[Limit], generation: u64) -> Result<Quotas, String> {
+        let mut quotas = Quotas::none();
+        if limits.len() > LIMITS_PER_TENANT_MAX {
+            return Err(format!("more than {LIMITS_PER_TENANT_MAX} limits"));
+        }
+        for limit in limits {
+            let id = &limit.id;
+            if let Some(refusal) = limit.bucket.refusal() {
+                return Err(format!("limit `{id}`: {refusal}"));
+            }
+            if limit.dimensions.len() > DIMENSIONS_MAX {
+                return Err(format!("limit `{id}`: more than {DIMENSIONS_MAX} dimensions"));
+            }
+            let compiled = quotas.compile_one(limit, generation);
+            quotas.limits.push(compiled.ok_or_else(|| {
+                format!("limit `{id}`: the limits read too many values, or a list outside `in`")
+            })?);
+        }
+        quotas.facts.fixed = quotas.fixed_patterns()?;
+        quotas.has_early = limits.iter().any(|limit| limit.stage == Stage::BeforePolicy);
+        let parts = [Part::Subject, Part::Tenant, Part::Resource, Part::Action, Part::Context];
+        quotas.slots = SlotMap::new(&quotas.code.slots, &parts);
+        Ok(quotas)
+    }
+
+    fn compile_one(&mut self, limit: &Limit, generation: u64) -> Option<Compiled> {
+        let dimension = |d: &Dimension| self.code.slot(d.part as usize, &d.path).ok();
+        let dimensions = limit.dimensions.iter().map(dimension).collect::<Option<_>>()?;
+        let when = match &limit.when {
+            Some(expr) => Some(self.code.compile(expr).ok()?),
+            None => None,
+        };
+        Some(Compiled {
+            id: limit.id.clone(),
+            meter: limit.meter.clone(),
+            parameters: Parameters {
+                generation,
+                interval_ns: limit.bucket.interval_ns(),
+                burst: u64::from(limit.bucket.burst),
+            },
+            dimensions,
+            when,
+            mode: limit.mode,
+            stage: limit.stage,
+            default_amount: limit.default_amount,
+        })
+    }
+
+    fn fixed_patterns(&self) -> Result<Vec<crate::builtin::pattern::Pattern>, String> {
+        let compile = |(function, text): &(crate::expr::ast::Function, String)| {
+            crate::builtin::pattern::Pattern::compile(*function, text, Dialect::Strict)
+                .map_err(|error| format!("`{text}`: {}", error.message))
+        };
+        self.code.fixed.iter().map(compile).collect()
+    }
+
+    /// The id of a limit by its position, as `LimitUse::limit` gives it.
+    pub fn id(&self, limit: u16) -> &str {
+        self.limits.get(usize::from(limit)).map_or("", |limit| &limit.id)
+    }
+
+    /// What a limit counts.
+    pub fn meter(&self, limit: u16) -> &str {
+        self.limits.get(usize::from(limit)).map_or("", |limit| &limit.meter)
+    }
+
+    pub fn len(&self) -> usize {
+        self.limits.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.limits.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_that_could_wrap_is_refused() {
+        let second = 1_000_000_000u64;
+        for (count, period_ns, burst, refused) in [
+            (10, second, 20, false),
+            (0, second, 20, true),
+            (1, second, 0, true),
+            (10_000_000, second, 1, false),
+            (10_000_001, second, 1, true),
+            (1, 1 << 62, 1, false),
+            (1, 1 << 62, 2, true),
+            (1, 30 * 86_400 * second, 7_200, true),
+        ] {
+            let bucket = Bucket { count, period_ns, burst };
+            assert_eq!(bucket.refusal().is_some(), refused, "{bucket:?}");
+        }
+    }
+
+    #[test]
+    fn an_interval_is_rounded_up() {
+        let bucket = Bucket { count: 3, period_ns: 10, burst: 1 };
+        assert_eq!(bucket.interval_ns(), 4);
+    }
+}

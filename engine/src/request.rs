@@ -1,0 +1,130 @@
+//! What a door asks: one request, borrowed from the door's buffer.
+//!
+//! `SlotMap` turns it into the tuple that compiled expressions read; attributes that nothing reads
+//! are not looked at.
+
+use crate::bind::Part;
+use crate::bounds::SLOTS_MAX;
+use crate::expr::code::Slot;
+use crate::value::Value;
+
+/// A subject or resource: its identity is the pair.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Entity<'a> {
+    pub kind: &'a str,
+    pub id: &'a str,
+}
+
+/// One attribute by its dotted path below subject, resource or context.
+#[derive(Debug, Clone, Copy)]
+pub struct Attribute<'a> {
+    pub part: Part,
+    pub path: &'a str,
+    pub value: Value<'a>,
+}
+
+/// How much of a meter a request uses.
+#[derive(Debug, Clone, Copy)]
+pub struct Amount<'a> {
+    pub meter: &'a str,
+    pub amount: u64,
+}
+
+/// One request.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Request<'a> {
+    pub tenant: &'a str,
+    pub subject: Entity<'a>,
+    pub resource: Entity<'a>,
+    pub action: &'a str,
+    pub attributes: &'a [Attribute<'a>],
+    /// `None`: one request, default amounts. `Some(&[])`: look at the limits, take nothing.
+    pub amounts: Option<&'a [Amount<'a>]>,
+}
+
+/// The values of a tuple.
+pub(crate) type Tuple<'a> = [Value<'a>; SLOTS_MAX];
+
+/// Where each slot of compiled expressions gets its value.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SlotMap {
+    members: Vec<(usize, Member)>,
+    /// Sorted by part and path.
+    attributes: Vec<(Part, Box<str>, usize)>,
+    count: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Member {
+    Tenant,
+    SubjectId,
+    SubjectKind,
+    ResourceId,
+    ResourceKind,
+    Action,
+}
+
+impl SlotMap {
+    /// Maps slots whose tokens are bound to `parts`.
+    pub(crate) fn new(slots: &[Slot], parts: &[Part]) -> SlotMap {
+        let mut map = SlotMap { count: slots.len(), ..SlotMap::default() };
+        for (index, slot) in slots.iter().enumerate() {
+            let Some(part) = parts.get(slot.token).copied() else { continue };
+            let member = match (part, slot.path.as_str()) {
+                (Part::Subject, "" | "id") => Member::SubjectId,
+                (Part::Subject, "type") => Member::SubjectKind,
+                (Part::Resource, "" | "id") => Member::ResourceId,
+                (Part::Resource, "type") => Member::ResourceKind,
+                (Part::Action, "" | "name") => Member::Action,
+                (Part::Tenant, "" | "id") => Member::Tenant,
+                (_, path) => {
+                    map.attributes.push((part, path.into(), index));
+                    continue;
+                }
+            };
+            if !slot.probe {
+                map.members.push((index, member));
+            }
+        }
+        map.attributes.sort();
+        map
+    }
+
+    /// Writes the values that `request` gives into `tuple`; the rest stays missing.
+    pub(crate) fn fill<'t, 'a>(
+        &self,
+        request: &Request<'a>,
+        tuple: &'t mut Tuple<'a>,
+    ) -> &'t [Value<'a>] {
+        let mut set = |slot: usize, value| {
+            if let Some(place) = tuple.get_mut(slot) {
+                *place = value;
+            }
+        };
+        for (slot, member) in &self.members {
+            set(
+                *slot,
+                Value::Str(match member {
+                    Member::Tenant => request.tenant,
+                    Member::SubjectId => request.subject.id,
+                    Member::SubjectKind => request.subject.kind,
+                    Member::ResourceId => request.resource.id,
+                    Member::ResourceKind => request.resource.kind,
+                    Member::Action => request.action,
+                }),
+            );
+        }
+        if !self.attributes.is_empty() {
+            for attribute in request.attributes {
+                let wanted = (attribute.part, attribute.path);
+                let found = self
+                    .attributes
+                    .binary_search_by(|(part, path, _)| (*part, path.as_ref()).cmp(&wanted));
+                if let Some((_, _, slot)) = found.ok().and_then(|at| self.attributes.get(at)) {
+                    set(*slot, attribute.value);
+                }
+            }
+        }
+        tuple.get(..self.count).unwrap_or(&[])
+    }
+}

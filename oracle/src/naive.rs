@@ -1,0 +1,310 @@
+//! The strict semantics written down as plainly as possible: every row, every time, from the tree.
+//!
+//! It shares the parser with the engine and nothing else: values compare here, roles are walked
+//! here, patterns are regular expressions made here. Property tests hold the engine against it.
+
+use regex::Regex;
+use std::cmp::Ordering;
+use std::net::IpAddr;
+use tollgate_engine::ast::{Expr, ExprKind, Function, Operator};
+use tollgate_engine::bounds::ROLE_DEPTH_MAX;
+use tollgate_engine::{EffectRule, Model, Rows, Value};
+
+/// What the policy says; rules are positions in `Rows::rules`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Allow(Option<usize>),
+    Deny(usize),
+    Error(usize),
+    NoRule,
+}
+
+/// A model and its rows.
+#[derive(Debug, Clone, Copy)]
+pub struct Naive<'a> {
+    pub model: &'a Model,
+    pub rows: &'a Rows<'a>,
+}
+
+/// Reads a value of the request: position of the token, dotted path (empty for the token itself).
+pub type Lookup<'a> = dyn Fn(usize, &str) -> Value<'a> + 'a;
+
+impl Naive<'_> {
+    /// Decides one request.
+    pub fn decide<'v>(&'v self, lookup: &Lookup<'v>) -> Outcome {
+        let mut allow = None;
+        let mut deny = None;
+        let mut unknown = None;
+        let effect_column = self.model.effect_column();
+        for (position, row) in self.rows.rules.iter().enumerate() {
+            let denies = effect_column.is_some_and(|column| row.cells[column] == "deny");
+            let truth = match self.eval(&self.model.matcher, lookup, &row.cells) {
+                Answer::Value(Value::Bool(truth)) => Some(truth),
+                _ => None,
+            };
+            match (denies, truth) {
+                (false, Some(true)) => allow = allow.or(Some(position)),
+                (true, Some(true)) => deny = deny.or(Some(position)),
+                (true, None) => unknown = unknown.or(Some(position)),
+                _ => {}
+            }
+        }
+        let refusal = deny.map(Outcome::Deny).or(unknown.map(Outcome::Error));
+        match self.model.effect {
+            EffectRule::AllowOverride => {
+                allow.map_or(Outcome::NoRule, |rule| Outcome::Allow(Some(rule)))
+            }
+            EffectRule::DenyOverride => refusal.unwrap_or(Outcome::Allow(allow)),
+            EffectRule::AllowAndDeny => refusal.unwrap_or_else(|| {
+                allow.map_or(Outcome::NoRule, |rule| Outcome::Allow(Some(rule)))
+            }),
+            EffectRule::Priority => {
+                let mut best = (usize::MAX, Outcome::NoRule);
+                for (position, outcome) in [
+                    (deny, deny.map(Outcome::Deny)),
+                    (unknown, unknown.map(Outcome::Error)),
+                    (allow, Some(Outcome::Allow(allow))),
+                ] {
+                    if let (Some(position), Some(outcome)) = (position, outcome)
+                        && position < best.0
+                    {
+                        best = (position, outcome);
+                    }
+                }
+                best.1
+            }
+        }
+    }
+
+    fn eval<'v>(&'v self, expr: &'v Expr, lookup: &Lookup<'v>, row: &[&'v str]) -> Answer<'v> {
+        let eval = |expr: &'v Expr| self.eval(expr, lookup, row);
+        match &expr.kind {
+            ExprKind::Str(text) => Answer::Value(Value::Str(text)),
+            ExprKind::Number(value) => Answer::Value(*value),
+            ExprKind::Bool(bool) => Answer::Value(Value::Bool(*bool)),
+            ExprKind::Request { token, path } => match lookup(*token, path) {
+                Value::Missing => Answer::Unknown,
+                value => Answer::Value(value),
+            },
+            ExprKind::Policy { column } => Answer::Value(Value::Str(row[*column])),
+            ExprKind::Not(inner) => match eval(inner).truth() {
+                Some(truth) => Answer::Value(Value::Bool(!truth)),
+                None => Answer::Unknown,
+            },
+            ExprKind::Negate(inner) => match eval(inner).number() {
+                Some((mantissa, scale)) => number(-mantissa, scale),
+                None => Answer::Unknown,
+            },
+            ExprKind::Binary(operator, left, right) => match operator {
+                Operator::And => match (eval(left).truth(), eval(right).truth()) {
+                    (Some(false), _) | (_, Some(false)) => Answer::Value(Value::Bool(false)),
+                    (Some(true), Some(true)) => Answer::Value(Value::Bool(true)),
+                    _ => Answer::Unknown,
+                },
+                Operator::Or => match (eval(left).truth(), eval(right).truth()) {
+                    (Some(true), _) | (_, Some(true)) => Answer::Value(Value::Bool(true)),
+                    (Some(false), Some(false)) => Answer::Value(Value::Bool(false)),
+                    _ => Answer::Unknown,
+                },
+                Operator::In => {
+                    let Answer::Value(needle) = eval(left) else { return Answer::Unknown };
+                    let items: Vec<Answer<'v>> = match &right.kind {
+                        ExprKind::List(items) => items.iter().map(eval).collect(),
+                        _ => match eval(right) {
+                            Answer::Value(Value::List(items)) => {
+                                items.iter().map(|item| Answer::Value(*item)).collect()
+                            }
+                            _ => return Answer::Unknown,
+                        },
+                    };
+                    let mut answer = Answer::Value(Value::Bool(false));
+                    for item in items {
+                        match item.value().and_then(|item| equal(&needle, &item)) {
+                            Some(true) => return Answer::Value(Value::Bool(true)),
+                            Some(false) => {}
+                            None => answer = Answer::Unknown,
+                        }
+                    }
+                    answer
+                }
+                _ => self.binary(*operator, eval(left), eval(right)),
+            },
+            ExprKind::List(_) => Answer::Unknown,
+            ExprKind::Call(function, arguments) => {
+                let mut texts = Vec::new();
+                for argument in arguments {
+                    match eval(argument) {
+                        Answer::Value(Value::Str(text)) => texts.push(text),
+                        _ => return Answer::Unknown,
+                    }
+                }
+                match self.call(*function, &texts) {
+                    Some(truth) => Answer::Value(Value::Bool(truth)),
+                    None => Answer::Unknown,
+                }
+            }
+        }
+    }
+
+    fn binary<'v>(&self, operator: Operator, left: Answer<'v>, right: Answer<'v>) -> Answer<'v> {
+        let (Some(a), Some(b)) = (left.value(), right.value()) else { return Answer::Unknown };
+        let truth = match operator {
+            Operator::Equal => equal(&a, &b),
+            Operator::NotEqual => equal(&a, &b).map(|truth| !truth),
+            Operator::Less => order(&a, &b).map(|order| order == Ordering::Less),
+            Operator::LessEqual => order(&a, &b).map(|order| order != Ordering::Greater),
+            Operator::Greater => order(&a, &b).map(|order| order == Ordering::Greater),
+            Operator::GreaterEqual => order(&a, &b).map(|order| order != Ordering::Less),
+            _ => return arithmetic(operator, &left, &right),
+        };
+        truth.map_or(Answer::Unknown, |truth| Answer::Value(Value::Bool(truth)))
+    }
+
+    fn call(&self, function: Function, texts: &[&str]) -> Option<bool> {
+        match function {
+            Function::Role(graph) => {
+                Some(self.reaches(graph, texts[0], texts[1], texts.get(2).copied()))
+            }
+            Function::KeyMatch => Some(match texts[1].find('*') {
+                Some(star) => texts[0].as_bytes().starts_with(&texts[1].as_bytes()[..star]),
+                None => texts[0] == texts[1],
+            }),
+            Function::KeyMatch2 => Some(path_regex(texts[1]).is_match(texts[0])),
+            Function::RegexMatch => Some(Regex::new(texts[1]).ok()?.is_match(texts[0])),
+            Function::IpMatch => in_network(texts[0], texts[1]),
+        }
+    }
+
+    fn reaches(&self, graph: usize, member: &str, role: &str, tenant: Option<&str>) -> bool {
+        let mut reached = vec![member];
+        for _ in 0..ROLE_DEPTH_MAX {
+            for link in &self.rows.links[graph] {
+                let here = tenant.is_none_or(|tenant| link.cells[2] == tenant);
+                if here && reached.contains(&link.cells[0]) && !reached.contains(&link.cells[1]) {
+                    reached.push(link.cells[1]);
+                }
+            }
+        }
+        reached.contains(&role)
+    }
+}
+
+/// A value, or unknown.
+#[derive(Debug, Clone, Copy)]
+enum Answer<'v> {
+    Value(Value<'v>),
+    Unknown,
+}
+
+impl<'v> Answer<'v> {
+    fn value(self) -> Option<Value<'v>> {
+        match self {
+            Answer::Value(value) => Some(value),
+            Answer::Unknown => None,
+        }
+    }
+
+    fn truth(self) -> Option<bool> {
+        match self {
+            Answer::Value(Value::Bool(truth)) => Some(truth),
+            _ => None,
+        }
+    }
+
+    fn number(self) -> Option<(i128, u32)> {
+        match self {
+            Answer::Value(Value::Int(int)) => Some((i128::from(int), 0)),
+            Answer::Value(Value::Dec { mantissa, scale }) => {
+                Some((i128::from(mantissa), u32::from(scale)))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn equal(a: &Value<'_>, b: &Value<'_>) -> Option<bool> {
+    match (a, b) {
+        (Value::Null, Value::Null) => Some(true),
+        (Value::Bool(a), Value::Bool(b)) => Some(a == b),
+        _ => order(a, b).map(|order| order == Ordering::Equal),
+    }
+}
+
+fn order(a: &Value<'_>, b: &Value<'_>) -> Option<Ordering> {
+    if let (Value::Str(a), Value::Str(b)) = (a, b) {
+        return Some(a.cmp(b));
+    }
+    let ((a, a_scale), (b, b_scale)) = (Answer::Value(*a).number()?, Answer::Value(*b).number()?);
+    let scale = a_scale.max(b_scale);
+    Some((a * 10i128.pow(scale - a_scale)).cmp(&(b * 10i128.pow(scale - b_scale))))
+}
+
+/// `mantissa / 10^scale`, if it is a value.
+fn number(mut mantissa: i128, mut scale: u32) -> Answer<'static> {
+    while scale > 0 && mantissa % 10 == 0 {
+        mantissa /= 10;
+        scale -= 1;
+    }
+    match (i64::try_from(mantissa), scale) {
+        (Ok(int), 0) => Answer::Value(Value::Int(int)),
+        (Ok(mantissa), 1..=18) => Answer::Value(Value::Dec { mantissa, scale: scale as u8 }),
+        _ => Answer::Unknown,
+    }
+}
+
+fn arithmetic(operator: Operator, left: &Answer<'_>, right: &Answer<'_>) -> Answer<'static> {
+    let (Some((a, a_scale)), Some((b, b_scale))) = (left.number(), right.number()) else {
+        return Answer::Unknown;
+    };
+    let scale = a_scale.max(b_scale);
+    let (x, y) = (a * 10i128.pow(scale - a_scale), b * 10i128.pow(scale - b_scale));
+    match operator {
+        Operator::Add => number(x + y, scale),
+        Operator::Subtract => number(x - y, scale),
+        Operator::Multiply => number(a * b, a_scale + b_scale),
+        Operator::Remainder if y != 0 => number(x % y, scale),
+        Operator::Divide if y != 0 => (0..=18)
+            .find(|digits| (x * 10i128.pow(*digits)) % y == 0)
+            .map_or(Answer::Unknown, |digits| number(x * 10i128.pow(digits) / y, digits)),
+        _ => Answer::Unknown,
+    }
+}
+
+/// keyMatch2 as an expression: `:name` is a segment, `/*` a slash and a rest, the rest is literal.
+fn path_regex(pattern: &str) -> Regex {
+    let mut expression = String::from("^");
+    let mut rest = pattern;
+    while let Some(c) = rest.chars().next() {
+        let taken = if rest.starts_with("/*") {
+            expression.push_str("/.*");
+            2
+        } else if c == ':' {
+            expression.push_str("[^/]+");
+            rest.find('/').unwrap_or(rest.len())
+        } else {
+            expression.push_str(&regex::escape(&c.to_string()));
+            c.len_utf8()
+        };
+        rest = &rest[taken..];
+    }
+    Regex::new(&format!("{expression}$")).expect("an escaped pattern is an expression")
+}
+
+fn in_network(address: &str, network: &str) -> Option<bool> {
+    let bits_of = |text: &str| match text.parse::<IpAddr>().ok()? {
+        IpAddr::V4(v4) => Some((u128::from(u32::from(v4)), 32u32)),
+        IpAddr::V6(v6) => Some((u128::from(v6), 128)),
+    };
+    let (base, prefix) = match network.split_once('/') {
+        Some((base, prefix)) => (bits_of(base)?, Some(prefix.parse::<u32>().ok()?)),
+        None => (bits_of(network)?, None),
+    };
+    let address = bits_of(address)?;
+    let prefix = prefix.unwrap_or(base.1);
+    if prefix > base.1 {
+        return None;
+    }
+    let shift = base.1 - prefix;
+    let head = |bits: u128| bits.checked_shr(shift).unwrap_or(0);
+    Some(address.1 == base.1 && head(address.0) == head(base.0))
+}

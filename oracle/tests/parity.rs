@@ -1,0 +1,417 @@
+//! Random models, policies and requests: ours against casbin, against the naive interpreter, and
+//! the index against the scan.
+//!
+//! `CASES=n` asks for more. The seed is printed with every failure and taken from `SEED`.
+
+use serde_json::{Value as Json, json};
+use tollgate_engine::{Dialect, PolicySet, Slot, Source, Value, Verdict, parse_model, parse_rows};
+use tollgate_oracle::{Answer, CasbinRs, Naive, Outcome};
+
+const REQUESTS_PER_POLICY: usize = 40;
+
+struct Generator {
+    random: fastrand::Rng,
+}
+
+/// One generated case: files and requests.
+struct Case {
+    model: String,
+    policy: String,
+    requests: Vec<Vec<Json>>,
+}
+
+const NAMES: &[&str] = &["alice", "bob", "carol", "admin", "staff", "lead", "root", "*", "é"];
+const ROLES: &[&str] = &["admin", "staff", "lead", "root", "intern"];
+const TENANTS: &[&str] = &["acme", "beta", "DEFAULT"];
+const PATHS: &[&str] =
+    &["/a", "/a/b", "/a/b/c", "/x/1", "/x/2", "/x/1/y", "doc", "", "/a.b", "/axb", "/x/"];
+const PATTERNS: &[&str] =
+    &["/a", "/a/*", "/x/:id", "/x/:id/y", "/*", "doc", "/a.b", "/a/:x/:y", ""];
+const ACTIONS: &[&str] = &["read", "write", "delete"];
+const EXPRESSIONS: &[&str] = &["^(read|write)$", "read|delete", "^r", "e$", "^delete$", "[wr]"];
+const NETWORKS: &[&str] = &["10.0.0.0/8", "10.1.2.3", "192.168.0.0/16", "::1", "2001:db8::/32"];
+const ADDRESSES: &[&str] = &["10.1.2.3", "11.0.0.1", "192.168.7.7", "::1", "2001:db8::9"];
+
+impl Generator {
+    fn pick<'t>(&mut self, from: &[&'t str]) -> &'t str {
+        from[self.random.usize(..from.len())]
+    }
+
+    fn case(&mut self, dialect: Dialect) -> Case {
+        let tenants = self.random.u8(..3) == 0;
+        let has_roles = self.random.bool();
+        let second_graph = has_roles && self.random.u8(..4) == 0;
+        let attributes = self.random.u8(..3) == 0;
+        let networks = self.random.u8(..6) == 0;
+        let effect_column = self.random.u8(..4) != 0;
+        let mut request = vec!["sub"];
+        let mut policy = vec!["sub"];
+        if tenants {
+            request.push("dom");
+            policy.push("dom");
+        }
+        request.extend(["obj", "act"]);
+        policy.extend(["obj", "act"]);
+        if networks {
+            request.push("env");
+            policy.push("net");
+        }
+        if effect_column {
+            policy.push("eft");
+        }
+        let matcher = self.matcher(tenants, has_roles, second_graph, attributes, networks);
+        let effect = self.pick(&[
+            "some(where (p.eft == allow))",
+            "!some(where (p.eft == deny))",
+            "some(where (p.eft == allow)) && !some(where (p.eft == deny))",
+            "priority(p.eft) || deny",
+        ]);
+        let arity = if tenants { "_, _, _" } else { "_, _" };
+        let mut roles = String::new();
+        if has_roles {
+            roles = format!("[role_definition]\ng = {arity}\n");
+        }
+        if second_graph {
+            roles.push_str("g2 = _, _\n");
+        }
+        let model = format!(
+            "[request_definition]\nr = {}\n[policy_definition]\np = {}\n{roles}[policy_effect]\n\
+             e = {effect}\n[matchers]\nm = {matcher}\n",
+            request.join(", "),
+            policy.join(", "),
+        );
+        let regex = matcher.contains("regexMatch");
+        let mut lines: Vec<String> = Vec::new();
+        let rules = match dialect {
+            Dialect::CasbinRs => self.random.usize(..12),
+            Dialect::Strict => self.random.usize(1..14),
+        };
+        for _ in 0..rules {
+            lines.push(self.rule(&policy, regex, dialect));
+        }
+        if has_roles {
+            for _ in 0..self.random.usize(..14) {
+                let domain =
+                    if tenants { format!(", {}", self.pick(TENANTS)) } else { String::new() };
+                let (member, role) = (self.pick(NAMES), self.pick(ROLES));
+                lines.push(format!("g, {member}, {role}{domain}"));
+            }
+        }
+        if second_graph {
+            for _ in 0..self.random.usize(..5) {
+                lines.push(format!("g2, {}, {}", self.pick(PATHS), self.pick(PATTERNS)));
+            }
+        }
+        if dialect == Dialect::Strict {
+            let mut seen = std::collections::HashSet::new();
+            lines.retain(|line| seen.insert(line.clone()));
+        }
+        let requests = (0..REQUESTS_PER_POLICY)
+            .map(|_| {
+                let mut request = self.request(tenants, attributes, networks, dialect);
+                if self.random.u8(..3) != 0 && rules > 0 {
+                    let rule = self.random.usize(..rules.min(lines.len()));
+                    self.aim(&mut request, &lines[rule]);
+                }
+                request
+            })
+            .collect();
+        Case { model, policy: lines.join("\n"), requests }
+    }
+
+    fn matcher(
+        &mut self,
+        tenants: bool,
+        roles: bool,
+        second_graph: bool,
+        attributes: bool,
+        networks: bool,
+    ) -> String {
+        let subject = match (roles, attributes) {
+            (true, false) if tenants => {
+                self.pick(&["g(r.sub, p.sub, r.dom)", "g(r.sub, p.sub, p.dom)"])
+            }
+            (true, false) => "g(r.sub, p.sub)",
+            (_, true) => self.pick(&["r.sub.name == p.sub", "p.sub in r.sub.roles"]),
+            (false, false) => self.pick(&["r.sub == p.sub", "(r.sub == p.sub || p.sub == \"*\")"]),
+        };
+        let object = match second_graph {
+            true => "g2(r.obj, p.obj)",
+            false => self.pick(&[
+                "r.obj == p.obj",
+                "keyMatch(r.obj, p.obj)",
+                "keyMatch2(r.obj, p.obj)",
+                "(r.obj == p.obj || p.obj == \"*\")",
+            ]),
+        };
+        let action = self.pick(&[
+            "r.act == p.act",
+            "regexMatch(r.act, p.act)",
+            "(p.act == \"*\" || r.act == p.act)",
+            "r.act in [\"read\", \"write\"]",
+        ]);
+        let mut parts = vec![subject, object, action];
+        if networks {
+            parts.push("ipMatch(r.env, p.net)");
+        }
+        let extra = match attributes {
+            true => self.pick(&[
+                "r.sub.age > 17",
+                "r.sub.age + 2 * 3 >= 20",
+                "!(r.sub.vip == false)",
+                "r.sub.team != r.sub.name",
+                "r.sub.age % 7 == 3",
+            ]),
+            false => self.pick(&[
+                "r.act != \"delete\"",
+                "!(r.obj == \"/a\")",
+                "keyMatch2(r.obj, \"/a/*\")",
+                "r.obj < \"/b\"",
+                "true",
+            ]),
+        };
+        if self.random.u8(..3) == 0 {
+            parts.push(extra);
+        }
+        self.random.shuffle(&mut parts);
+        let mut matcher = parts.join(" && ");
+        if self.random.u8(..4) == 0 {
+            let root = match attributes {
+                true => "r.sub.vip == true",
+                false => "r.sub == \"root\"",
+            };
+            matcher = match self.random.bool() {
+                true => format!("({matcher} || {root})"),
+                false => format!("({root} || {matcher})"),
+            };
+        }
+        match tenants {
+            true if self.random.bool() => format!("r.dom == p.dom && {matcher}"),
+            true => format!("{matcher} && p.dom == r.dom"),
+            false => matcher,
+        }
+    }
+
+    fn rule(&mut self, columns: &[&str], regex: bool, dialect: Dialect) -> String {
+        let mut cells = vec!["p"];
+        for column in columns {
+            cells.push(match *column {
+                "sub" => {
+                    let from = if self.random.bool() { NAMES } else { ROLES };
+                    self.pick(from)
+                }
+                "dom" => self.pick(TENANTS),
+                "obj" => self.pick(PATTERNS),
+                "act" if regex => self.pick(EXPRESSIONS),
+                "act" => self.pick(&["read", "write", "delete", "*"]),
+                "net" => self.pick(NETWORKS),
+                _ if dialect == Dialect::CasbinRs => {
+                    self.pick(&["allow", "allow", "deny", "deny", "other"])
+                }
+                _ => self.pick(&["allow", "allow", "deny"]),
+            });
+        }
+        if dialect == Dialect::CasbinRs && self.random.u8(..120) == 0 {
+            cells.pop();
+        }
+        cells.join(", ")
+    }
+
+    fn request(
+        &mut self,
+        tenants: bool,
+        attributes: bool,
+        networks: bool,
+        dialect: Dialect,
+    ) -> Vec<Json> {
+        let name = self.pick(&["alice", "bob", "carol", "admin", "root", "nobody", "é", "staff"]);
+        let subject = match attributes {
+            true => self.subject(name, dialect),
+            false => json!(name),
+        };
+        let mut request = vec![subject];
+        if tenants {
+            request.push(json!(self.pick(&["acme", "beta", "DEFAULT", "gamma"])));
+        }
+        request.push(json!(self.pick(PATHS)));
+        request.push(json!(self.pick(ACTIONS)));
+        if networks {
+            request.push(json!(self.pick(ADDRESSES)));
+        }
+        request
+    }
+
+    /// Bends a request towards a rule, so that allow is as common as deny.
+    fn aim(&self, request: &mut [Json], rule: &str) {
+        let cells: Vec<&str> = rule.split(", ").skip(1).collect();
+        if let (true, Some(subject)) = (request[0].is_string(), cells.first()) {
+            request[0] = json!(subject);
+        } else if let (Some(fields), Some(subject)) = (request[0].as_object_mut(), cells.first()) {
+            fields.insert("name".to_owned(), json!(subject));
+            fields.insert("roles".to_owned(), json!([subject]));
+        }
+        for (argument, cell) in request.iter_mut().zip(&cells).skip(1) {
+            *argument = match *cell {
+                "^(read|write)$" | "read|delete" | "^r" | "*" => json!("read"),
+                "e$" | "^delete$" => json!("delete"),
+                "[wr]" => json!("write"),
+                "10.0.0.0/8" => json!("10.1.2.3"),
+                "192.168.0.0/16" => json!("192.168.7.7"),
+                "2001:db8::/32" => json!("2001:db8::9"),
+                path => json!(path.replace("/*", "/b").replace(":id", "1").replace(":", "")),
+            };
+        }
+    }
+
+    fn subject(&mut self, name: &str, dialect: Dialect) -> Json {
+        let mut subject = json!({
+            "name": name,
+            "age": self.random.i64(0..40),
+            "vip": self.random.u8(..4) == 0,
+            "team": self.pick(&["alice", "bob", "carol"]),
+            "roles": (0..self.random.usize(..4)).map(|_| self.pick(ROLES)).collect::<Vec<_>>(),
+        });
+        let fields = subject.as_object_mut().unwrap();
+        if self.random.u8(..3) == 0 {
+            let field = self.pick(&["name", "age", "vip", "team", "roles"]);
+            match self.random.u8(..3) {
+                0 => drop(fields.remove(field)),
+                1 => drop(fields.insert(field.to_owned(), Json::Null)),
+                _ if dialect == Dialect::Strict => {
+                    let odd = [json!("text"), json!(1.5), json!(["a", 1]), json!(7), json!(true)];
+                    let odd = odd[self.random.usize(..odd.len())].clone();
+                    fields.insert(field.to_owned(), odd);
+                }
+                _ if field != "roles" && field != "age" && field != "vip" => {
+                    fields.insert(field.to_owned(), json!(7));
+                }
+                _ => {}
+            }
+        }
+        subject
+    }
+}
+
+/// The value of a slot, lists made beforehand.
+fn read<'a>(
+    request: &'a [Json],
+    lists: &'a [(String, Vec<Value<'a>>)],
+    token: usize,
+    path: &str,
+) -> Value<'a> {
+    let value = match path {
+        "" => Some(&request[token]),
+        _ => request[token].get(path),
+    };
+    match value {
+        None | Some(Json::Object(_)) => Value::Missing,
+        Some(Json::Null) => Value::Null,
+        Some(Json::Bool(bool)) => Value::Bool(*bool),
+        Some(Json::Number(number)) => Value::parse_number(&number.to_string()).unwrap(),
+        Some(Json::String(text)) => Value::Str(text),
+        Some(Json::Array(_)) => {
+            let found = lists.iter().find(|(name, _)| *name == path);
+            found.map_or(Value::Missing, |(_, list)| Value::List(list))
+        }
+    }
+}
+
+fn lists(request: &[Json]) -> Vec<(String, Vec<Value<'_>>)> {
+    let fields = request[0].as_object().into_iter().flatten();
+    fields
+        .filter_map(|(name, value)| {
+            let items = value.as_array()?.iter().map(|item| match item {
+                Json::String(text) => Value::Str(text),
+                Json::Number(number) => Value::parse_number(&number.to_string()).unwrap(),
+                _ => Value::Null,
+            });
+            Some((name.clone(), items.collect()))
+        })
+        .collect()
+}
+
+fn cases() -> (usize, u64) {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let cases = number("CASES").unwrap_or(24_000);
+    (usize::try_from(cases).unwrap(), number("SEED").unwrap_or(20_261_123))
+}
+
+#[test]
+fn casbin_and_our_casbin_rs_dialect_answer_alike() {
+    let (cases, seed) = cases();
+    let mut generator = Generator { random: fastrand::Rng::with_seed(seed) };
+    let (mut asked, mut allowed, mut failed) = (0, 0, 0);
+    while asked < cases {
+        let case = generator.case(Dialect::CasbinRs);
+        let context = format!("SEED={seed}\n{}\n{}", case.model, case.policy);
+        let casbin = CasbinRs::load(&case.model, &case.policy)
+            .unwrap_or_else(|error| panic!("{context}\ncasbin: {error}"));
+        let model = Source { file: "model.conf", text: &case.model };
+        let rows = Source { file: "policy.csv", text: &case.policy };
+        let ours = PolicySet::from_texts(model, rows, Dialect::CasbinRs, seed)
+            .unwrap_or_else(|found| panic!("{context}\n{found:?}"));
+        for request in &case.requests {
+            let lists = lists(request);
+            let slot = |slot: &Slot| read(request, &lists, slot.token, &slot.path);
+            let tuple: Vec<Value<'_>> = ours.slots().iter().map(slot).collect();
+            let verdict = ours.evaluate(&tuple);
+            let theirs = casbin.ask(request);
+            let same = match &theirs {
+                Answer::Allow => verdict.is_allow(),
+                Answer::Deny => matches!(verdict, Verdict::Deny { .. } | Verdict::NoRule),
+                Answer::Failed(_) => matches!(verdict, Verdict::Error { .. }),
+            };
+            assert!(same, "{context}\n{request:?}\ncasbin {theirs:?}, ours {verdict:?}");
+            asked += 1;
+            allowed += usize::from(theirs == Answer::Allow);
+            failed += usize::from(matches!(theirs, Answer::Failed(_)));
+        }
+    }
+    println!("casbin: {asked} cases, {allowed} allowed, {failed} failed on both sides");
+    assert!(allowed * 10 >= asked * 3, "only {allowed} of {asked} allowed");
+    assert!(failed * 4 <= asked, "{failed} of {asked} are no answers");
+}
+
+#[test]
+fn the_strict_engine_its_scan_and_the_naive_interpreter_answer_alike() {
+    let (cases, seed) = cases();
+    let mut generator = Generator { random: fastrand::Rng::with_seed(seed ^ 1) };
+    let (mut asked, mut allowed) = (0, 0);
+    while asked < cases {
+        let case = generator.case(Dialect::Strict);
+        let context = format!("SEED={seed}\n{}\n{}", case.model, case.policy);
+        let model_source = Source { file: "model.conf", text: &case.model };
+        let rows_source = Source { file: "policy.csv", text: &case.policy };
+        let model = parse_model(model_source, Dialect::Strict)
+            .unwrap_or_else(|found| panic!("{context}\n{found:?}"));
+        let rows = match parse_rows(rows_source, &model) {
+            Ok(rows) => rows,
+            Err(found) => panic!("{context}\n{found:?}"),
+        };
+        let set = PolicySet::compile(&model, &rows, (model_source, rows_source), seed)
+            .unwrap_or_else(|found| panic!("{context}\n{found:?}"));
+        let naive = Naive { model: &model, rows: &rows };
+        for request in &case.requests {
+            let lists = lists(request);
+            let slot = |slot: &Slot| read(request, &lists, slot.token, &slot.path);
+            let tuple: Vec<Value<'_>> = set.slots().iter().map(slot).collect();
+            let verdict = set.evaluate(&tuple);
+            let scanned = set.evaluate_by_scan(&tuple);
+            assert_eq!(verdict, scanned, "{context}\n{request:?}\nindex against scan");
+            let expected = naive.decide(&|token, path| read(request, &lists, token, path));
+            let ordinal = |rule: Option<u32>| rule.map(|rule| rule as usize);
+            let same = match (verdict, expected) {
+                (Verdict::Allow { rule }, Outcome::Allow(naive)) => ordinal(rule) == naive,
+                (Verdict::Deny { rule }, Outcome::Deny(naive)) => rule as usize == naive,
+                (Verdict::Error { rule }, Outcome::Error(naive)) => ordinal(rule) == Some(naive),
+                (Verdict::NoRule, Outcome::NoRule) => true,
+                _ => false,
+            };
+            assert!(same, "{context}\n{request:?}\nnaive {expected:?}, ours {verdict:?}");
+            asked += 1;
+            allowed += usize::from(verdict.is_allow());
+        }
+    }
+    println!("strict: {asked} cases, {allowed} allowed");
+    assert!(allowed * 10 >= asked * 3, "only {allowed} of {asked} allowed");
+}
