@@ -152,6 +152,19 @@ impl TenantState {
         decision
     }
 
+    /// Every rule that matches a request, whatever the effects make of it: for coverage and tests.
+    /// Empty for a request that is refused before policy.
+    pub fn matching_rules(&self, request: &Request<'_>, scratch: &mut Scratch) -> Vec<u32> {
+        let Some(resource) = path::decode(request.resource.id, &mut scratch.path) else {
+            return Vec::new();
+        };
+        let request = Request { resource: Entity { id: resource, ..request.resource }, ..*request };
+        let mut tuple = [Value::Missing; SLOTS_MAX];
+        let tuple = self.policy_slots.fill(&request, &mut tuple);
+        let rules = 0..u32::try_from(self.policy.rule_count()).unwrap_or(u32::MAX);
+        rules.filter(|rule| self.policy.row_truth(tuple, *rule) == Some(true)).collect()
+    }
+
     /// Takes the limits of one stage; false if they refuse, and then the decision says why.
     fn take(
         &self,

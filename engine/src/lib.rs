@@ -7,6 +7,17 @@
 //! To add a reason, see `reason`; a load error, `diagnostic`; a function of the policy language,
 //! `expr`; an indexed conjunct, `policy`; a kind of limit, `quota`.
 
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::cast_possible_truncation
+    )
+)]
+
 pub mod bind;
 pub mod bounds;
 mod builtin;

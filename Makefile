@@ -1,0 +1,38 @@
+# make up: the main job. make test: everything. Both install what is missing first.
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/tollgate/target
+CASES ?= 1000000
+CARGO := cargo
+
+.PHONY: setup setup-lint up down test lint bench parity fuzz
+
+setup:
+	@./xtask/setup.sh
+
+setup-lint: setup
+	@./xtask/setup.sh lint
+
+up: setup
+	@$(CARGO) build --quiet --package tollgate-cli --package tollgate-sidecar
+	@$(CARGO_TARGET_DIR)/debug/tollgate up
+
+down:
+	@$(CARGO_TARGET_DIR)/debug/tollgate down
+
+test: setup
+	$(CARGO) build --workspace
+	$(CARGO) test --workspace
+
+lint: setup-lint
+	$(CARGO) fmt --all --check
+	$(CARGO) xtask tidy
+	$(CARGO) clippy --workspace --all-targets -- --deny warnings
+	$(CARGO) deny --offline check bans licenses sources
+
+bench: setup
+	cd benches && $(CARGO) run --release --bin bench
+
+parity: setup
+	CASES=$(CASES) $(CARGO) test --package tollgate-oracle --test parity -- --nocapture
+
+fuzz: setup
+	./fuzz/run.sh

@@ -1,0 +1,23 @@
+//! `tollgate policy …`: what one does with policy files, without a sidecar.
+
+mod enforce;
+mod oracles;
+mod role_path;
+mod test;
+
+use crate::exit::Exit;
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Run the tests of a policy folder, or of every folder below DIR
+    Test(test::Arguments),
+    /// Ask a model and policy about one request tuple, bound by position
+    Enforce(enforce::Arguments),
+}
+
+pub(crate) fn run(command: &Command) -> Exit {
+    match command {
+        Command::Test(arguments) => test::run(arguments),
+        Command::Enforce(arguments) => enforce::run(arguments),
+    }
+}

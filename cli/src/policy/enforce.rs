@@ -1,0 +1,250 @@
+//! `tollgate policy enforce`: the raw Casbin tuple, in the shape of Casbin's own tools.
+
+use crate::draw;
+use crate::exit::{Exit, fail};
+use std::collections::BTreeMap;
+use std::io::BufRead;
+use std::path::{Path, PathBuf};
+use tollgate_engine::{
+    Binding, Code, Diagnostic, Diagnostics, Dialect, Model, Part, PolicySet, Row, Source, Value,
+    Verdict, parse_model, parse_rows, split,
+};
+use tollgate_proto::json;
+use tollgate_proto::tree::Tree;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The model.conf
+    #[arg(short = 'm', long)]
+    model: PathBuf,
+    /// The policy.csv; without it the policy is empty
+    #[arg(short = 'p', long)]
+    policy: Option<PathBuf>,
+    /// Whose answers: strict or casbin-rs
+    #[arg(long, default_value = "strict", value_parser = dialect)]
+    dialect: Dialect,
+    /// Read one JSON array a line from FILE, or from stdin if it is `-`
+    #[arg(long, value_name = "FILE", conflicts_with = "arguments")]
+    requests: Option<PathBuf>,
+    /// The request tuple; an argument that begins with `{` is a JSON object
+    #[arg(value_name = "ARG", allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+fn dialect(name: &str) -> Result<Dialect, String> {
+    Dialect::from_name(name).ok_or_else(|| format!("one of {}", Dialect::NAMES.join(", ")))
+}
+
+/// What a line could not be answered for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LineError {
+    MalformedJson,
+    ArgumentCount,
+    Invalid,
+}
+
+impl LineError {
+    fn code(self) -> &'static str {
+        match self {
+            LineError::MalformedJson => "malformed-json",
+            LineError::ArgumentCount => "argument-count",
+            LineError::Invalid => "invalid",
+        }
+    }
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Exit {
+    let policies = match load(arguments) {
+        Ok(policies) => policies,
+        Err(exit) => return exit,
+    };
+    if let Some(requests) = &arguments.requests {
+        return answer_lines(&policies, requests);
+    }
+    let mut tuple = Vec::new();
+    for argument in &arguments.arguments {
+        tuple.push(match argument.starts_with('{') {
+            false => Tree::Str(argument.clone()),
+            true => match json::parse(argument) {
+                Ok(tree) => tree,
+                Err(error) => return fail(Exit::Usage, format!("`{argument}`: {error}")),
+            },
+        });
+    }
+    match policies.ask(tuple) {
+        Ok(answer) => {
+            println!("{}", answer.json());
+            if answer.verdict.is_allow() { Exit::Yes } else { Exit::No }
+        }
+        Err(LineError::ArgumentCount) => {
+            let expected = policies.tokens.join(", ");
+            let given = arguments.arguments.len();
+            fail(Exit::Usage, format!("the request is ({expected}), {given} arguments are given"))
+        }
+        Err(error) => fail(Exit::Usage, error.code()),
+    }
+}
+
+fn answer_lines(policies: &Policies, requests: &Path) -> Exit {
+    let reader: Box<dyn BufRead> = match requests.to_str() {
+        Some("-") => Box::new(std::io::stdin().lock()),
+        _ => match std::fs::File::open(requests) {
+            Ok(file) => Box::new(std::io::BufReader::new(file)),
+            Err(error) => return fail(Exit::Usage, format!("{}: {error}", requests.display())),
+        },
+    };
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    for line in reader.split(b'\n') {
+        let line = match line {
+            Ok(line) => line,
+            Err(error) => return fail(Exit::Usage, error),
+        };
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        let text = std::str::from_utf8(&line).ok();
+        let answer = match text.map(json::parse) {
+            Some(Ok(Tree::List(tuple))) => policies.ask(tuple),
+            Some(Ok(_)) => Err(LineError::Invalid),
+            _ => Err(LineError::MalformedJson),
+        };
+        let object = match answer {
+            Ok(answer) => answer.json(),
+            Err(error) => object(false, &[], Some(error.code())),
+        };
+        if std::io::Write::write_fmt(&mut out, format_args!("{object}\n")).is_err() {
+            return Exit::No;
+        }
+    }
+    match std::io::Write::flush(&mut out) {
+        Ok(()) => Exit::Yes,
+        Err(error) => fail(Exit::No, error),
+    }
+}
+
+/// The compiled policies of one model, by tenant where the model has tenants.
+struct Policies {
+    tokens: Vec<String>,
+    tenant_token: Option<usize>,
+    sets: BTreeMap<String, PolicySet>,
+    /// Rows as written, by line: a row of `*` is compiled under each tenant's own name.
+    written: BTreeMap<u32, Vec<String>>,
+}
+
+struct Answer {
+    verdict: Verdict,
+    /// Cells of the deciding row.
+    explain: Vec<String>,
+}
+
+impl Answer {
+    fn json(&self) -> String {
+        let error = matches!(self.verdict, Verdict::Error { .. }).then_some("policy-error");
+        object(self.verdict.is_allow(), &self.explain, error)
+    }
+}
+
+/// `{"allow":…,"explain":[…],"error":…}` in this order, the error only where there is one.
+fn object(allow: bool, explain: &[String], error: Option<&str>) -> String {
+    let explain = serde_json::Value::from(explain);
+    let error = error.map_or(String::new(), |code| format!(",\"error\":\"{code}\""));
+    format!("{{\"allow\":{allow},\"explain\":{explain}{error}}}")
+}
+
+fn load(arguments: &Arguments) -> Result<Policies, Exit> {
+    let read = |path: &Path| {
+        std::fs::read(path)
+            .map_err(|error| fail(Exit::Usage, format!("{}: {error}", path.display())))
+    };
+    let model_path = arguments.model.display().to_string();
+    let policy_path = arguments
+        .policy
+        .as_ref()
+        .map_or("policy.csv".to_owned(), |path| path.display().to_string());
+    let model_bytes = read(&arguments.model)?;
+    let policy_bytes = arguments.policy.as_deref().map_or(Ok(Vec::new()), read)?;
+    let texts = |path: &str| {
+        let bytes = if path == model_path { &model_bytes } else { &policy_bytes };
+        Some(String::from_utf8_lossy(bytes).into_owned())
+    };
+    let model = text(&model_path, &model_bytes);
+    let policy = text(&policy_path, &policy_bytes);
+    let sources = match (model, policy) {
+        (Ok(model), Ok(policy)) => Ok((model, policy)),
+        (Err(found), _) | (_, Err(found)) => Err(found),
+    };
+    sources.and_then(|(model, policy)| compile(model, policy, arguments.dialect)).map_err(|found| {
+        draw::show(&found, &texts);
+        eprintln!("{}", draw::count_line(&found));
+        Exit::DoesNotLoad
+    })
+}
+
+fn text<'a>(file: &'a str, bytes: &'a [u8]) -> Result<Source<'a>, Diagnostics> {
+    std::str::from_utf8(bytes).map(|text| Source { file, text }).map_err(|_| {
+        let source = Source { file, text: "" };
+        let mut found = Diagnostics::default();
+        let message = "the file is not UTF-8".to_owned();
+        found.push(Diagnostic::error(source, source.span(0, 0), Code::NotUtf8, message));
+        found
+    })
+}
+
+fn compile(
+    model_source: Source<'_>,
+    rows_source: Source<'_>,
+    dialect: Dialect,
+) -> Result<Policies, Diagnostics> {
+    let model: Model = parse_model(model_source, dialect)?;
+    let rows = parse_rows(rows_source, &model)?;
+    let part = |token: &String| Part::from_name(token).unwrap_or(Part::Context);
+    let binding = Binding { parts: model.request.iter().map(part).collect() };
+    let tenant_token = binding.tenant_token().filter(|_| dialect == Dialect::Strict);
+    let cells = |row: &Row<'_>| row.cells.iter().map(|cell| (*cell).to_owned()).collect();
+    let written = rows.rules.iter().map(|row| (row.line, cells(row))).collect();
+    let mut sets = BTreeMap::new();
+    for (tenant, rows) in split(&model, &binding, rows, "", model_source)? {
+        let seed = u64::from(std::process::id());
+        sets.insert(tenant, PolicySet::compile(&model, &rows, (model_source, rows_source), seed)?);
+    }
+    Ok(Policies { tokens: model.request, tenant_token, sets, written })
+}
+
+impl Policies {
+    fn ask(&self, tuple: Vec<Tree>) -> Result<Answer, LineError> {
+        if tuple.len() != self.tokens.len() {
+            return Err(LineError::ArgumentCount);
+        }
+        let tenant = self.tenant_token.and_then(|token| tuple.get(token)).and_then(Tree::as_str);
+        let tenant = tenant.unwrap_or("").to_owned();
+        let mut leaves: Vec<Vec<(String, Tree)>> = Vec::new();
+        for argument in tuple {
+            leaves.push(argument.flatten().map_err(|_| LineError::Invalid)?);
+        }
+        let Some(set) = self.sets.get(&tenant) else {
+            return Ok(Answer { verdict: Verdict::NoRule, explain: Vec::new() });
+        };
+        let leaf = |slot: &tollgate_engine::Slot| {
+            let leaves = leaves.get(slot.token)?;
+            leaves.iter().find(|(path, _)| *path == slot.path).map(|(_, leaf)| leaf)
+        };
+        let lists: Vec<Vec<Value<'_>>> = (set.slots().iter())
+            .map(|slot| match leaf(slot) {
+                Some(Tree::List(items)) => items.iter().filter_map(Tree::scalar).collect(),
+                _ => Vec::new(),
+            })
+            .collect();
+        let values: Vec<Value<'_>> = (set.slots().iter().zip(&lists))
+            .map(|(slot, list)| match leaf(slot) {
+                None => Value::Missing,
+                Some(leaf) => leaf.scalar().unwrap_or(Value::List(list)),
+            })
+            .collect();
+        let verdict = set.evaluate(&values);
+        let explain = verdict
+            .rule()
+            .and_then(|rule| self.written.get(&set.rule_line(rule)).cloned())
+            .unwrap_or_default();
+        Ok(Answer { verdict, explain })
+    }
+}

@@ -1,0 +1,352 @@
+//! `tollgate policy test DIR`: rows on our engine, each held against casbin.
+//!
+//! A suite that has no rows, does not parse or has an unknown key is a failure, not a success.
+
+use super::oracles::{Agreement, Oracles, no_cells};
+use super::role_path::role_path;
+use crate::draw;
+use crate::exit::{Exit, fail};
+use crate::folder::{FolderFiles, policy_folders};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Instant;
+use tollgate_engine::{
+    Binding, Decision, Diagnostics, Model, Now, Reason, Request, Rows, Scratch, Source,
+    TenantState, Version, bind, parse_model, parse_rows, split,
+};
+use tollgate_proto::bundle::{self, Options};
+use tollgate_proto::tests_file::{Suite, TestRow};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// A policy folder, or a folder of them
+    dir: PathBuf,
+    /// Run only rows whose text (`line tenant subject resource action`) contains this
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// Print one JSON object per folder
+    #[arg(long)]
+    json: bool,
+}
+
+/// What happened to the rows of one folder.
+#[derive(Debug, Default)]
+struct Report {
+    passed: usize,
+    failures: Vec<Failure>,
+    skipped: usize,
+    agreed: usize,
+    not_comparable: usize,
+    differing: usize,
+    rules: usize,
+    uncovered: Vec<(u32, String)>,
+    elapsed_ms: u128,
+}
+
+#[derive(Debug)]
+struct Failure {
+    row: TestRow,
+    tenant: String,
+    got: &'static str,
+    reason: Reason,
+    /// What is wrong: the answer, the rule, or an oracle.
+    what: String,
+    rule: Option<(u32, String)>,
+    role_path: Option<String>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Exit {
+    let folders = match policy_folders(&arguments.dir) {
+        Ok(folders) if folders.is_empty() => {
+            let message = format!("{}: no folder with a model.conf", arguments.dir.display());
+            return fail(Exit::DoesNotLoad, message);
+        }
+        Ok(folders) => folders,
+        Err(error) => return fail(Exit::Usage, format!("{}: {error}", arguments.dir.display())),
+    };
+    let mut worst = Exit::Yes;
+    for folder in folders {
+        let files = match FolderFiles::read(&folder) {
+            Ok(files) => files,
+            Err(error) => return fail(Exit::Usage, format!("{}: {error}", folder.display())),
+        };
+        let shown = folder.display().to_string();
+        let exit = match test_folder(&files, arguments) {
+            Ok(report) => report.show(&shown, arguments.json),
+            Err(found) => {
+                if arguments.json {
+                    println!(
+                        "{}",
+                        serde_json::json!({"folder": shown, "diagnostics": draw::json(&found)})
+                    );
+                } else {
+                    draw::show(&found, &|path| files.text(path));
+                    eprintln!("{}", draw::count_line(&found));
+                }
+                Exit::DoesNotLoad
+            }
+        };
+        if exit as u8 > worst as u8 {
+            worst = exit;
+        }
+    }
+    worst
+}
+
+fn test_folder(folder: &FolderFiles, arguments: &Arguments) -> Result<Report, Diagnostics> {
+    let started = Instant::now();
+    let files = folder.files();
+    let options = Options { seed: u64::from(std::process::id()), version: Version::default() };
+    let compiled = bundle::from_files(&folder.name, &files, options)?;
+    if !arguments.json {
+        draw::show(&compiled.warnings, &|path| folder.text(path));
+    }
+    let suite = bundle::suite(&files)?.unwrap_or_default();
+    // Limits are checked above and play no part in tests.
+    let without_limits: Vec<_> =
+        files.iter().filter(|file| !file.path.ends_with("limits.toml")).copied().collect();
+    let compiled = bundle::from_files(&folder.name, &without_limits, options)?;
+    let source = |name| folder.text_of(name).map(|(file, text)| Source { file, text });
+    let (Some(model_source), Some(rows_source)) = (source("model.conf"), source("policy.csv"))
+    else {
+        return Ok(Report::default());
+    };
+    let dialect = compiled.tenant_file.dialect;
+    let model = parse_model(model_source, dialect)?;
+    let rows = parse_rows(rows_source, &model)?;
+    let binding = bind(&model, &compiled.tenant_file.bind, model_source)?;
+    let name = compiled.tenant_file.tenant.as_deref().unwrap_or(&folder.name);
+    let parts = split(&model, &binding, rows.clone(), name, model_source)?;
+    let tester = Tester {
+        model: &model,
+        rows: &rows,
+        tenants: &compiled.tenants,
+        oracles: load_oracles(model_source.text, &parts, &model, &binding),
+        default_tenant: name,
+    };
+    let mut report = tester.run(&suite, arguments.filter.as_deref());
+    report.rules = rows.rules.len();
+    report.elapsed_ms = started.elapsed().as_millis();
+    Ok(report)
+}
+
+fn load_oracles(
+    model_text: &str,
+    parts: &BTreeMap<String, Rows<'_>>,
+    model: &Model,
+    binding: &Binding,
+) -> BTreeMap<String, Result<Oracles, String>> {
+    let load = |(tenant, rows): (&String, &Rows<'_>)| {
+        (tenant.clone(), Oracles::load(model_text, rows, model, binding))
+    };
+    parts.iter().map(load).collect()
+}
+
+struct Tester<'a> {
+    model: &'a Model,
+    rows: &'a Rows<'a>,
+    tenants: &'a [TenantState],
+    oracles: BTreeMap<String, Result<Oracles, String>>,
+    default_tenant: &'a str,
+}
+
+impl Tester<'_> {
+    fn run(&self, suite: &Suite, filter: Option<&str>) -> Report {
+        let mut report = Report::default();
+        let mut covered = BTreeSet::new();
+        for row in &suite.tests {
+            let mut row = row.clone();
+            if row.request.tenant.is_empty() {
+                self.default_tenant.clone_into(&mut row.request.tenant);
+            }
+            if filter.is_some_and(|text| !describe(&row).contains(text)) {
+                report.skipped += 1;
+                continue;
+            }
+            let request = row.request.clone();
+            request.with(|request| self.ask(row, request, &mut report, &mut covered));
+        }
+        if filter.is_none() {
+            let uncovered = self.rows.rules.iter().filter(|rule| !covered.contains(&rule.line));
+            report.uncovered =
+                uncovered.map(|rule| (rule.line, show_rule(rule.cells.iter()))).collect();
+        }
+        report
+    }
+
+    fn ask(
+        &self,
+        row: TestRow,
+        request: &Request<'_>,
+        report: &mut Report,
+        covered: &mut BTreeSet<u32>,
+    ) {
+        let mut scratch = Scratch::default();
+        let tenant = self.tenants.iter().find(|tenant| tenant.name() == request.tenant);
+        let now = row.at.map_or(0, |at| u64::try_from(at.as_nanosecond()).unwrap_or(0));
+        let decision = match tenant {
+            Some(tenant) => tenant.decide(&no_cells(), request, Now(now), &mut scratch),
+            None => Decision::refuse(Reason::UnknownTenant, Version::default()),
+        };
+        let line_of = |rule| tenant.map_or(0, |tenant| tenant.policy().rule_line(rule));
+        let rule_line = decision.rule.map(line_of);
+        if let Some(tenant) = tenant {
+            let matching = tenant.matching_rules(request, &mut scratch);
+            covered.extend(matching.into_iter().map(line_of));
+        }
+        let agreement = self.agreement(request, decision.is_allow(), report);
+        let expected = if row.expect_allow { "allow" } else { "deny" };
+        let got = if decision.is_allow() { "allow" } else { "deny" };
+        let what = if expected != got {
+            format!("expected {expected}, got {got}")
+        } else if row.rule_line.is_some() && row.rule_line != rule_line {
+            let by = rule_line.map_or("no rule".to_owned(), |line| format!("policy.csv:{line}"));
+            let wanted = row.rule_line.unwrap_or(0);
+            format!("expected policy.csv:{wanted} to decide, {by} did")
+        } else if let Some(what) = agreement {
+            what
+        } else {
+            report.passed += 1;
+            return;
+        };
+        let rule = decision
+            .rule
+            .zip(rule_line)
+            .zip(tenant)
+            .map(|((rule, line), tenant)| (line, show_rule(tenant.policy().rule_cells(rule))));
+        let role_path = rule_line.and_then(|line| role_path(self.model, self.rows, request, line));
+        let tenant = request.tenant.to_owned();
+        let reason = decision.reason;
+        report.failures.push(Failure { row, tenant, got, reason, what, rule, role_path });
+    }
+
+    /// Counts what the oracles say; a sentence if that alone fails the row.
+    fn agreement(&self, request: &Request<'_>, allow: bool, report: &mut Report) -> Option<String> {
+        let compared = match self.oracles.get(request.tenant) {
+            Some(Ok(oracles)) => oracles.compare(request, allow),
+            Some(Err(why)) => Agreement::NotComparable(why.clone()),
+            None => Agreement::NotComparable("no such tenant".to_owned()),
+        };
+        match compared {
+            Agreement::Agrees => report.agreed += 1,
+            Agreement::NotComparable(_) => report.not_comparable += 1,
+            Agreement::OurDefect { casbin, ours } => {
+                return Some(format!(
+                    "casbin says allow={casbin}, our casbin-rs dialect allow={ours}"
+                ));
+            }
+            Agreement::DialectsDiffer { casbin } => {
+                report.differing += 1;
+                return Some(format!(
+                    "casbin says allow={casbin}; docs/reference/casbin-differences.md says why"
+                ));
+            }
+        }
+        None
+    }
+}
+
+fn describe(row: &TestRow) -> String {
+    let request = &row.request;
+    let (subject, resource) = (&request.subject.id, &request.resource.id);
+    format!(
+        "tests.yaml:{}   {}  {subject}  {resource}  {}",
+        row.line, request.tenant, request.action
+    )
+}
+
+fn show_rule(cells: impl Iterator<Item = impl AsRef<str>>) -> String {
+    let mut text = String::from("p");
+    for cell in cells {
+        text.push_str(", ");
+        text.push_str(cell.as_ref());
+    }
+    text
+}
+
+impl Report {
+    fn failed(&self) -> bool {
+        !self.failures.is_empty() || self.passed == 0
+    }
+
+    fn show(&self, folder: &str, json: bool) -> Exit {
+        match json {
+            true => println!("{}", self.json(folder)),
+            false => self.print(folder),
+        }
+        if self.failed() { Exit::No } else { Exit::Yes }
+    }
+
+    fn print(&self, folder: &str) {
+        for failure in &self.failures {
+            println!("FAIL  {}      {}", describe(&failure.row), failure.what);
+            if let Some((line, rule)) = &failure.rule {
+                let verb = if failure.got == "allow" { "allowed by" } else { "denied by" };
+                println!("      {verb:<12} policy.csv:{line}    {rule}");
+            } else {
+                println!("      {:<12} {}", "reason", failure.reason.name());
+            }
+            if let Some(path) = &failure.role_path {
+                println!("      {:<12} {path}", "as");
+            }
+        }
+        for (line, rule) in &self.uncovered {
+            println!("not covered        policy.csv:{line}   {rule}");
+        }
+        let asked = self.passed + self.failures.len();
+        if asked == 0 {
+            println!("{folder}: no test row ran");
+        }
+        let comparable = asked - self.not_comparable;
+        let mut line = format!(
+            "{folder}: {} passed, {} failed, {} skipped · casbin agrees on {}/{comparable}",
+            self.passed,
+            self.failures.len(),
+            self.skipped,
+            self.agreed,
+        );
+        if self.not_comparable > 0 {
+            line.push_str(&format!(" ({} not comparable)", self.not_comparable));
+        }
+        if self.skipped == 0 {
+            let covered = self.rules - self.uncovered.len();
+            line.push_str(&format!(" · {covered} of {} rules covered", self.rules));
+        }
+        println!("{line} · {} ms", self.elapsed_ms);
+    }
+
+    fn json(&self, folder: &str) -> serde_json::Value {
+        let failure = |failure: &Failure| {
+            serde_json::json!({
+                "line": failure.row.line,
+                "tenant": failure.tenant,
+                "subject": failure.row.request.subject.id,
+                "resource": failure.row.request.resource.id,
+                "action": failure.row.request.action,
+                "expected": if failure.row.expect_allow { "allow" } else { "deny" },
+                "got": failure.got,
+                "reason": failure.reason.name(),
+                "what": failure.what,
+                "rule": failure.rule.as_ref().map(|(line, _)| format!("policy.csv:{line}")),
+                "role_path": failure.role_path,
+            })
+        };
+        let uncovered =
+            |(line, text): &(u32, String)| serde_json::json!({"line": line, "rule": text});
+        serde_json::json!({
+            "folder": folder,
+            "passed": self.passed,
+            "failed": self.failures.len(),
+            "skipped": self.skipped,
+            "failures": self.failures.iter().map(failure).collect::<Vec<_>>(),
+            "casbin": {
+                "agreed": self.agreed,
+                "differing": self.differing,
+                "not_comparable": self.not_comparable,
+            },
+            "rules": self.rules,
+            "uncovered": self.uncovered.iter().map(uncovered).collect::<Vec<_>>(),
+            "elapsed_ms": self.elapsed_ms,
+        })
+    }
+}

@@ -1,0 +1,187 @@
+//! A policy folder's files to compiled tenants: whole or not at all.
+//!
+//! The caller reads the files; here is which of them there are, in which order they are compiled
+//! and how their findings come together.
+
+use crate::limits_file::read_limits;
+use crate::tenant_file::{TenantFile, read_tenant};
+use crate::tests_file::{Suite, read_tests};
+use tollgate_engine::{
+    Binding, Code, Diagnostic, Diagnostics, Model, PolicySet, Quotas, Rows, Source, TenantState,
+    Version, bind, parse_model, parse_rows, policy::tenants, split,
+};
+
+/// The files that a folder may hold; the first two it must.
+pub const FILES: &[&str] =
+    &["model.conf", "policy.csv", "limits.toml", "tenant.toml", "tests.yaml"];
+
+/// One file: the path to show in findings, and its bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct File<'a> {
+    pub path: &'a str,
+    pub bytes: &'a [u8],
+}
+
+/// How to compile.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Keys the hash tables; any number will do.
+    pub seed: u64,
+    pub version: Version,
+}
+
+/// A folder, compiled.
+#[derive(Debug)]
+pub struct Folder {
+    pub tenants: Vec<TenantState>,
+    pub model: Model,
+    pub binding: Binding,
+    pub tenant_file: TenantFile,
+    pub warnings: Diagnostics,
+}
+
+/// Compiles the folder `name`.
+///
+/// # Errors
+/// Every finding in every file, at most `DIAGNOSTICS_MAX`. Findings in tests.yaml are not among
+/// them: tests do not decide (`suite` reads them).
+pub fn from_files(name: &str, files: &[File<'_>], options: Options) -> Result<Folder, Diagnostics> {
+    let mut found = Diagnostics::default();
+    let source = |wanted: &str, found: &mut Diagnostics| find(files, wanted, found);
+    let model_source = required(source("model.conf", &mut found), name, "model.conf", &mut found);
+    let rows_source = required(source("policy.csv", &mut found), name, "policy.csv", &mut found);
+    let tenant_source = source("tenant.toml", &mut found);
+    let limits_source = source("limits.toml", &mut found);
+    let tenant_file = keep(tenant_source.map(read_tenant), &mut found).unwrap_or_default();
+    let parsed = model_source.map(|source| parse_model(source, tenant_file.dialect));
+    let model = keep(parsed, &mut found);
+    let (Some(model), Some(model_source), Some(rows_source)) = (model, model_source, rows_source)
+    else {
+        return Err(found);
+    };
+    let rows = keep(Some(parse_rows(rows_source, &model)), &mut found);
+    let binding = keep(Some(bind(&model, &tenant_file.bind, model_source)), &mut found);
+    let limits = binding.as_ref().and_then(|binding| {
+        keep(limits_source.map(|source| read_limits(source, &model, binding)), &mut found)
+    });
+    let (Some(rows), Some(binding), false) = (rows, binding, found.has_errors()) else {
+        return Err(found);
+    };
+    if let Some(tenant) = &tenant_file.tenant {
+        check_domains(&model, &binding, &rows, tenant, rows_source, &mut found);
+    }
+    let own_name = tenant_file.tenant.as_deref().unwrap_or(name);
+    let parts = match split(&model, &binding, rows, own_name, model_source) {
+        Ok(parts) if !found.has_errors() => parts,
+        Ok(_) => return Err(found),
+        Err(errors) => {
+            found.append(errors);
+            return Err(found);
+        }
+    };
+    let limits = limits.unwrap_or_default();
+    let mut states = Vec::new();
+    for (tenant, rows) in parts {
+        let sources = (model_source, rows_source);
+        let policy = match PolicySet::compile(&model, &rows, sources, options.seed) {
+            Ok(policy) => policy,
+            Err(errors) => {
+                found.append(errors);
+                continue;
+            }
+        };
+        if states.is_empty() {
+            found.append(policy.warnings().clone());
+        }
+        match Quotas::compile(&limits, options.version.seq) {
+            Ok(quotas) => {
+                states.push(TenantState::link(&tenant, options.version, policy, &binding, quotas));
+            }
+            Err(message) => {
+                let source = limits_source.unwrap_or(model_source);
+                let span = source.span(0, 0);
+                found.push(Diagnostic::error(source, span, Code::BoundExceeded, message));
+            }
+        }
+    }
+    match found.has_errors() {
+        true => Err(found),
+        false => Ok(Folder { tenants: states, model, binding, tenant_file, warnings: found }),
+    }
+}
+
+/// Reads the folder's tests.yaml; `None` if it has none.
+///
+/// # Errors
+/// As `read_tests`.
+pub fn suite(files: &[File<'_>]) -> Result<Option<Suite>, Diagnostics> {
+    let mut found = Diagnostics::default();
+    match find(files, "tests.yaml", &mut found) {
+        _ if found.has_errors() => Err(found),
+        None => Ok(None),
+        Some(source) => read_tests(source).map(Some),
+    }
+}
+
+/// The file with this name as text.
+fn find<'a>(files: &[File<'a>], wanted: &str, found: &mut Diagnostics) -> Option<Source<'a>> {
+    let named = |file: &&File<'_>| file.path.rsplit('/').next() == Some(wanted);
+    let file = files.iter().find(named)?;
+    match std::str::from_utf8(file.bytes) {
+        Ok(text) => Some(Source { file: file.path, text }),
+        Err(error) => {
+            let readable = file.bytes.get(..error.valid_up_to()).unwrap_or(&[]);
+            let text = std::str::from_utf8(readable).unwrap_or("");
+            let source = Source { file: file.path, text };
+            let span = source.span(text.len(), text.len());
+            let message = "the file is not UTF-8 from here on".to_owned();
+            found.push(Diagnostic::error(source, span, Code::NotUtf8, message));
+            None
+        }
+    }
+}
+
+fn required<'a>(
+    source: Option<Source<'a>>,
+    folder: &str,
+    name: &str,
+    found: &mut Diagnostics,
+) -> Option<Source<'a>> {
+    if source.is_none() && !found.iter().any(|finding| finding.code == Code::NotUtf8) {
+        let place = Source { file: folder, text: "" };
+        let message = format!("the folder has no {name}");
+        let missing = Diagnostic::error(place, place.span(0, 0), Code::MissingFile, message);
+        found.push(missing.help("a policy folder holds model.conf and policy.csv"));
+    }
+    source
+}
+
+fn keep<T>(outcome: Option<Result<T, Diagnostics>>, found: &mut Diagnostics) -> Option<T> {
+    match outcome? {
+        Ok(value) => Some(value),
+        Err(errors) => {
+            found.append(errors);
+            None
+        }
+    }
+}
+
+/// A folder that is one named tenant holds no other tenant's rows.
+fn check_domains(
+    model: &Model,
+    binding: &Binding,
+    rows: &Rows<'_>,
+    tenant: &str,
+    source: Source<'_>,
+    found: &mut Diagnostics,
+) {
+    let column = binding.tenant_token().and_then(|token| tenants::implied_column(model, token));
+    let Some(column) = column else { return };
+    let rules = rows.rules.iter().filter_map(|row| row.cells.get(column));
+    let links = rows.links.iter().flatten().filter_map(|row| row.cells.get(2));
+    for cell in rules.chain(links).filter(|cell| **cell != tenant && **cell != "*") {
+        let message = format!("this folder is the tenant `{tenant}`, the row is of `{cell}`");
+        let span = source.span_of(cell);
+        found.push(Diagnostic::error(source, span, Code::ForeignDomain, message));
+    }
+}

@@ -1,0 +1,96 @@
+//! A request that came as text: owned, lent to the engine for one call.
+
+use crate::tree::Tree;
+use tollgate_engine::{Amount, Attribute, Entity, Part, Request, Value};
+
+/// A request and the storage of its attributes.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct OwnedRequest {
+    pub tenant: String,
+    pub subject: OwnedEntity,
+    pub resource: OwnedEntity,
+    pub action: String,
+    pub attributes: Vec<(Part, String, Tree)>,
+    /// `None`: nothing was said about amounts.
+    pub amounts: Option<Vec<(String, u64)>>,
+}
+
+/// An entity's type and id.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OwnedEntity {
+    pub kind: String,
+    pub id: String,
+}
+
+impl OwnedRequest {
+    /// Adds the leaves of an object as attributes of `part`.
+    ///
+    /// # Errors
+    /// As `Tree::flatten`.
+    pub fn add_attributes(&mut self, part: Part, object: Tree) -> Result<(), String> {
+        let leaves = object.flatten()?;
+        self.attributes.extend(leaves.into_iter().map(|(path, leaf)| (part, path, leaf)));
+        Ok(())
+    }
+
+    /// Sets subject or resource from its id, or from an object with `id`, `type` and attributes.
+    ///
+    /// # Errors
+    /// The object has no `id`, or its attributes are out of bounds.
+    pub fn set_entity(&mut self, part: Part, tree: Tree) -> Result<(), String> {
+        let mut entity = OwnedEntity::default();
+        let members = match tree {
+            Tree::Str(id) => {
+                entity.id = id;
+                Vec::new()
+            }
+            Tree::Object(members) => members,
+            _ => return Err("expected an id or an object with an id".to_owned()),
+        };
+        let mut rest = Vec::new();
+        for (name, member) in members {
+            match (name.as_str(), member) {
+                ("id", Tree::Str(id)) => entity.id = id,
+                ("type", Tree::Str(kind)) => entity.kind = kind,
+                ("id" | "type", _) => return Err(format!("`{name}` must be a string")),
+                (_, member) => rest.push((name, member)),
+            }
+        }
+        if entity.id.is_empty() {
+            return Err("the object has no `id`".to_owned());
+        }
+        match part {
+            Part::Subject => self.subject = entity,
+            _ => self.resource = entity,
+        }
+        self.add_attributes(part, Tree::Object(rest))
+    }
+
+    /// Lends the request to `ask`.
+    pub fn with<T>(&self, ask: impl FnOnce(&Request<'_>) -> T) -> T {
+        let lists: Vec<Vec<Value<'_>>> = (self.attributes.iter())
+            .map(|(_, _, leaf)| match leaf {
+                Tree::List(items) => items.iter().filter_map(Tree::scalar).collect(),
+                _ => Vec::new(),
+            })
+            .collect();
+        let attributes: Vec<Attribute<'_>> = (self.attributes.iter().zip(&lists))
+            .map(|((part, path, leaf), list)| Attribute {
+                part: *part,
+                path,
+                value: leaf.scalar().unwrap_or(Value::List(list)),
+            })
+            .collect();
+        let amounts: Option<Vec<Amount<'_>>> = self.amounts.as_ref().map(|amounts| {
+            amounts.iter().map(|(meter, amount)| Amount { meter, amount: *amount }).collect()
+        });
+        ask(&Request {
+            tenant: &self.tenant,
+            subject: Entity { kind: &self.subject.kind, id: &self.subject.id },
+            resource: Entity { kind: &self.resource.kind, id: &self.resource.id },
+            action: &self.action,
+            attributes: &attributes,
+            amounts: amounts.as_deref(),
+        })
+    }
+}
