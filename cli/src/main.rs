@@ -5,24 +5,46 @@
 
 #![allow(clippy::print_stdout, reason = "stdout is where a command line answers")]
 
+mod check;
+mod children;
+mod client;
+mod demo;
+mod down;
 mod draw;
 mod errors;
 mod exit;
 mod folder;
+mod logs;
+mod places;
 mod policy;
+mod status;
+mod up;
 
 use clap::{Parser, Subcommand};
+use places::Places;
 
 /// May this request pass, and what does it use up?
 #[derive(Debug, Parser)]
 #[command(name = "tollgate", version, propagate_version = true)]
 struct Cli {
+    #[command(flatten)]
+    places: Places,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Start a sidecar with a demo policy, in the background
+    Up(up::Arguments),
+    /// Stop what `up` started
+    Down,
+    /// Show what is served
+    Status(status::Arguments),
+    /// Show the sidecar's log
+    Logs(logs::Arguments),
+    /// Ask the running sidecar whether a request may pass; it takes what the request uses
+    Check(check::Arguments),
     /// Test policies, or ask one directly
     #[command(subcommand)]
     Policy(policy::Command),
@@ -31,7 +53,13 @@ enum Command {
 }
 
 fn main() -> std::process::ExitCode {
-    let exit = match Cli::parse().command {
+    let Cli { places, command } = Cli::parse();
+    let exit = match command {
+        Command::Up(arguments) => up::run(&places, &arguments),
+        Command::Down => down::run(&places),
+        Command::Status(arguments) => status::run(&places, &arguments),
+        Command::Logs(arguments) => logs::run(&places, &arguments),
+        Command::Check(arguments) => check::run(&places, &arguments),
         Command::Policy(command) => policy::run(&command),
         Command::Errors(arguments) => errors::run(&arguments),
     };

@@ -20,6 +20,7 @@
 )]
 
 pub mod bundle;
+pub mod frame;
 pub mod json;
 pub mod limits_file;
 pub mod owned;

@@ -1,0 +1,65 @@
+//! Tables of cells: who owns the memory, and who may insert.
+//!
+//! The layout and the protocol are the engine's (`tollgate_engine::cell`); here is a table on the
+//! heap with a mutex per stripe. It never evicts: a full stripe is `quota-store-full`.
+//! To add a kind of table: a type that owns words and locks, lent by `cells()`.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, PoisonError};
+use tollgate_engine::cell::{CELL_WORDS, STRIPE_CELLS};
+use tollgate_engine::{Cells, StripeLocks};
+
+/// A table in this process's memory.
+///
+/// ```
+/// use tollgate_cells::HeapTable;
+/// let table = HeapTable::new(1_000, [7, 8]);
+/// assert_eq!(table.capacity(), 1_008); // whole stripes of 16
+/// assert_eq!(table.cells().occupied(), 0);
+/// ```
+pub struct HeapTable {
+    words: Box<[AtomicU64]>,
+    locks: Locks,
+    secret: [u64; 2],
+}
+
+struct Locks(Box<[Mutex<()>]>);
+
+impl std::fmt::Debug for HeapTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HeapTable").field("capacity", &self.capacity()).finish_non_exhaustive()
+    }
+}
+
+impl HeapTable {
+    /// A table for at least `cells` cells. `secret` keys the hash of their keys and must be
+    /// unknown to clients.
+    pub fn new(cells: usize, secret: [u64; 2]) -> HeapTable {
+        let stripes = cells.div_ceil(STRIPE_CELLS).max(1);
+        let words = stripes * STRIPE_CELLS * CELL_WORDS;
+        HeapTable {
+            words: (0..words).map(|_| AtomicU64::new(0)).collect(),
+            locks: Locks((0..stripes).map(|_| Mutex::new(())).collect()),
+            secret,
+        }
+    }
+
+    /// Lends the table to a decision.
+    pub fn cells(&self) -> Cells<'_> {
+        Cells::new(&self.words, self.secret, &self.locks)
+    }
+
+    /// How many cells the table has.
+    pub fn capacity(&self) -> usize {
+        self.words.len() / CELL_WORDS
+    }
+}
+
+impl StripeLocks for Locks {
+    fn locked(&self, stripe: usize, work: &mut dyn FnMut()) {
+        let lock = self.0.get(stripe);
+        // A panic under the lock leaves whole words behind: the protocol needs no repair.
+        let _guard = lock.map(|lock| lock.lock().unwrap_or_else(PoisonError::into_inner));
+        work();
+    }
+}

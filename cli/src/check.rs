@@ -1,0 +1,162 @@
+//! `tollgate check`: one request to the running sidecar. It consumes what the request uses.
+
+use crate::client;
+use crate::exit::{Exit, fail};
+use crate::places::Places;
+use crate::status;
+use tollgate_engine::{Mode, Part, Reason};
+use tollgate_proto::frame::{Reply, ReplyLimit};
+use tollgate_proto::json;
+use tollgate_proto::owned::{OwnedEntity, OwnedRequest};
+use tollgate_proto::tree::Tree;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Whose policies and limits decide; may be left out if only one tenant is served
+    #[arg(short = 't', long)]
+    tenant: Option<String>,
+    /// Who asks
+    subject: String,
+    /// What is asked for
+    resource: String,
+    /// What is to be done with it
+    action: String,
+    /// An attribute: subject.team='"search"', resource.size=7, context.hour=10
+    #[arg(long = "attr", value_name = "PATH=JSON")]
+    attributes: Vec<String>,
+    /// How much of a meter the request uses, such as tokens=1200
+    #[arg(long = "quota", value_name = "METER=N")]
+    quotas: Vec<String>,
+    /// Print the answer as a JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(places: &Places, arguments: &Arguments) -> Exit {
+    let tenant = match &arguments.tenant {
+        Some(tenant) => tenant.clone(),
+        None => match status::only_tenant(places) {
+            Ok(tenant) => tenant,
+            Err((exit, message)) => return fail(exit, message),
+        },
+    };
+    let request = match build(tenant, arguments) {
+        Ok(request) => request,
+        Err(message) => return fail(Exit::Usage, message),
+    };
+    let reply = match request.with(|request| client::ask(&places.socket(), request)) {
+        Ok(reply) => reply,
+        Err(message) => {
+            let hint = "start one with `tollgate up`, or name its folder with --run";
+            return fail(Exit::Unreachable, format!("{message}; no sidecar answers: {hint}"));
+        }
+    };
+    match arguments.json {
+        true => println!("{}", as_json(&reply)),
+        false => println!("{}", as_text(&reply)),
+    }
+    if reply.reason == Reason::Allow { Exit::Yes } else { Exit::No }
+}
+
+fn build(tenant: String, arguments: &Arguments) -> Result<OwnedRequest, String> {
+    let entity = |id: &String| OwnedEntity { kind: String::new(), id: id.clone() };
+    let mut request = OwnedRequest {
+        tenant,
+        subject: entity(&arguments.subject),
+        resource: entity(&arguments.resource),
+        action: arguments.action.clone(),
+        ..OwnedRequest::default()
+    };
+    for attribute in &arguments.attributes {
+        add_attribute(&mut request, attribute)?;
+    }
+    let mut amounts = Vec::new();
+    for quota in &arguments.quotas {
+        let parsed = quota.split_once('=').and_then(|(m, n)| Some((m.to_owned(), n.parse().ok()?)));
+        amounts.push(parsed.ok_or_else(|| format!("expected METER=N, got `{quota}`"))?);
+    }
+    request.amounts = (!amounts.is_empty()).then_some(amounts);
+    Ok(request)
+}
+
+fn add_attribute(request: &mut OwnedRequest, text: &str) -> Result<(), String> {
+    let expected = || format!("expected subject.PATH=JSON, resource.… or context.…, got `{text}`");
+    let (path, value) = text.split_once('=').ok_or_else(expected)?;
+    let (head, path) = path.split_once('.').ok_or_else(expected)?;
+    let part = match head {
+        "subject" => Part::Subject,
+        "resource" => Part::Resource,
+        "context" => Part::Context,
+        _ => return Err(expected()),
+    };
+    let tree = json::parse(value).map_err(|error| {
+        format!("`{value}` is no JSON ({error}); quote a string twice: '\"search\"'")
+    })?;
+    match (part, path, tree) {
+        (Part::Subject, "type", Tree::Str(kind)) => request.subject.kind = kind,
+        (Part::Resource, "type", Tree::Str(kind)) => request.resource.kind = kind,
+        (_, _, tree) => {
+            request.add_attributes(part, Tree::Object(vec![(path.to_owned(), tree)]))?;
+        }
+    }
+    Ok(())
+}
+
+fn as_text(reply: &Reply) -> String {
+    let rule = reply.rule_line.map(|line| format!("policy.csv:{line}"));
+    let mut text = match reply.reason {
+        Reason::Allow => format!("allow  {}", rule.unwrap_or_else(|| "nothing denies".to_owned())),
+        Reason::QuotaExceeded => {
+            let limit = reply.binding.and_then(|position| reply.limits.get(position));
+            let id = limit.map_or("", |limit| limit.id.as_str());
+            let wait = reply.retry_after_ms.map_or("never with this amount".to_owned(), |ms| {
+                format!("retry in {}.{} s", ms / 1000, ms % 1000 / 100)
+            });
+            format!("deny   quota-exceeded  {id}  {wait}")
+        }
+        reason => match rule {
+            Some(rule) => format!("deny   {}  {rule}", reason.name()),
+            None => format!("deny   {}", reason.name()),
+        },
+    };
+    for warning in warnings(reply) {
+        text.push_str(&format!("  (soft limit {} is used up)", warning.id));
+    }
+    text
+}
+
+fn warnings(reply: &Reply) -> impl Iterator<Item = &ReplyLimit> {
+    reply.limits.iter().filter(|limit| limit.mode == Mode::Soft && limit.exceeded)
+}
+
+/// The shape of an AuthZEN decision.
+fn as_json(reply: &Reply) -> serde_json::Value {
+    let limit = |limit: &ReplyLimit| {
+        serde_json::json!({
+            "id": limit.id,
+            "remaining": limit.remaining,
+            "of": limit.of,
+            "mode": match limit.mode {
+                Mode::Hard => "hard",
+                Mode::Soft => "soft",
+                Mode::Shadow => "shadow",
+            },
+            "exceeded": limit.exceeded,
+        })
+    };
+    let binding = reply.binding.and_then(|position| reply.limits.get(position));
+    let warnings: Vec<&str> = warnings(reply).map(|limit| limit.id.as_str()).collect();
+    serde_json::json!({
+        "decision": reply.reason == Reason::Allow,
+        "context": {
+            "reason": reply.reason.name(),
+            "reason_code": reply.reason.number(),
+            "rule": reply.rule_line.map(|line| format!("policy.csv:{line}")),
+            "version": format!("{}.{}", reply.epoch, reply.seq),
+            "limits": reply.limits.iter().map(limit).collect::<Vec<_>>(),
+            "limit": binding.map(|limit| limit.id.as_str()),
+            "retry_after_ms": reply.retry_after_ms,
+            "warnings": warnings,
+        },
+    })
+}

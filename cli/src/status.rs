@@ -1,0 +1,59 @@
+//! `tollgate status`: what the sidecar of a run folder serves.
+
+use crate::exit::{Exit, fail};
+use crate::places::Places;
+use serde_json::Value as Json;
+use std::os::unix::net::UnixStream;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Print the sidecar's own object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(places: &Places, arguments: &Arguments) -> Exit {
+    let status = match read(places) {
+        Ok(status) => status,
+        Err(message) => return fail(Exit::Unreachable, message),
+    };
+    if arguments.json {
+        println!("{status}");
+        return Exit::Yes;
+    }
+    let text = |value: &Json| value.as_str().unwrap_or("-").to_owned();
+    println!("sidecar {}   {}", text(&status["version"]), places.socket().display());
+    println!("  {:<24} {:<10} {:<16} ERROR", "TENANT", "VERSION", "STATE");
+    for tenant in status["tenants"].as_array().into_iter().flatten() {
+        let (id, version) = (text(&tenant["id"]), text(&tenant["version"]));
+        println!(
+            "  {id:<24} {version:<10} {:<16} {}",
+            text(&tenant["state"]),
+            text(&tenant["error"])
+        );
+    }
+    Exit::Yes
+}
+
+/// The tenant to ask when none is named: the only one there is.
+pub(crate) fn only_tenant(places: &Places) -> Result<String, (Exit, String)> {
+    let status = read(places).map_err(|message| (Exit::Unreachable, message))?;
+    let tenants = status["tenants"].as_array().into_iter().flatten();
+    let names: Vec<&str> = tenants.filter_map(|tenant| tenant["id"].as_str()).collect();
+    match names.as_slice() {
+        [only] => Ok((*only).to_owned()),
+        [] => Err((Exit::Usage, "no tenant is served; add a policy folder".to_owned())),
+        many => Err((Exit::Usage, format!("name a tenant with -t: {}", many.join(", ")))),
+    }
+}
+
+fn read(places: &Places) -> Result<Json, String> {
+    let socket = places.socket();
+    if let Err(error) = UnixStream::connect(&socket) {
+        let hint = "start a sidecar with `tollgate up`, or name its folder with --run";
+        return Err(format!("{}: {error}; {hint}", socket.display()));
+    }
+    let path = places.run().join("status.json");
+    let text = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))
+}

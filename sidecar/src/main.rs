@@ -1,0 +1,63 @@
+//! The sidecar: policies from a folder, decisions over a Unix socket.
+//!
+//! `config` says how, `loader` turns folders into tenants and publishes them in `table`, `watch`
+//! notices edits, `door` answers frames (`conn` one connection, `peers` who may connect), `status`
+//! tells what is served. It compiles policies nowhere but in the loader's thread and never decides
+//! without the engine. To add a setting: a row in `config::SETTINGS` and its field.
+
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::cast_possible_truncation
+    )
+)]
+
+mod clock;
+mod config;
+mod conn;
+mod door;
+mod host;
+mod loader;
+mod log;
+mod peers;
+mod settings;
+mod status;
+mod table;
+mod watch;
+
+use clap::Parser;
+use config::{Arguments, Config};
+use std::process::ExitCode;
+
+/// It ran and ended well; usage; the socket or data cannot be had; the configuration does not load.
+const USAGE: u8 = 2;
+const UNREACHABLE: u8 = 3;
+const DOES_NOT_LOAD: u8 = 4;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let (config, findings) = match Config::read(&arguments) {
+        Ok(read) => read,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(if error.is_usage() { USAGE } else { DOES_NOT_LOAD });
+        }
+    };
+    if arguments.check {
+        print!("{}", config.describe());
+        return ExitCode::SUCCESS;
+    }
+    log::start(&config.log_level, &config.log_format);
+    log::diagnostics(&findings);
+    match host::run(&config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error, "the sidecar cannot run");
+            ExitCode::from(UNREACHABLE)
+        }
+    }
+}

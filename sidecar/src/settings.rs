@@ -1,0 +1,77 @@
+//! Every setting: its key, unit, default and bounds. One table, so that nothing reads a default
+//! from anywhere else.
+
+/// What a setting may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Path,
+    Word(&'static [&'static str]),
+    Number { least: u64, most: u64 },
+}
+
+/// One setting.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Setting {
+    /// Dotted as in the file; `TOLLGATE_` and upper case with `__` for the point in the environment.
+    pub(crate) key: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) default: &'static str,
+    pub(crate) unit: &'static str,
+    pub(crate) what: &'static str,
+}
+
+const fn number(least: u64, most: u64) -> Kind {
+    Kind::Number { least, most }
+}
+
+macro_rules! settings {
+    ($($key:literal $kind:expr, $default:literal $unit:literal $what:literal;)*) => {
+        /// Every setting, in the order of `--check`.
+        pub(crate) const SETTINGS: &[Setting] = &[$(Setting {
+            key: $key,
+            kind: $kind,
+            default: $default,
+            unit: $unit,
+            what: $what,
+        }),*];
+    };
+}
+
+settings! {
+    "policies" Kind::Path, "" "path" "a policy folder, or a folder of policy folders; watched";
+    "run" Kind::Path, "" "path" "where sockets and status.json are made";
+    "data" Kind::Path, "" "path" "where state is kept";
+    "cells.count" number(16, 1 << 28), "65536" "cells" "counters of limits, 64 bytes each";
+    "door.connections_max" number(1, 1 << 20), "8192" "connections" "at once on a door";
+    "door.connections_per_uid_max" number(1, 1 << 20), "4096" "connections" "at once of one user id";
+    "door.frame_timeout_ms" number(1, 60_000), "100" "ms" "from the first byte of a frame to its last";
+    "door.idle_timeout_ms" number(100, 86_400_000), "600000" "ms" "a connection may say nothing";
+    "door.drain_timeout_ms" number(0, 600_000), "5000" "ms" "shutdown waits for open requests";
+    "peers.uids" Kind::Path, "" "user ids" "more user ids that may connect, separated by commas";
+    "watch.interval_ms" number(10, 60_000), "200" "ms" "between two looks at the policies";
+    "log.level" Kind::Word(&["error", "warn", "info", "debug"]), "info" "word" "least severity";
+    "log.format" Kind::Word(&["auto", "json", "human"]), "auto" "word" "auto: human on a terminal";
+}
+
+impl Setting {
+    /// The environment variable of this setting.
+    pub(crate) fn variable(&self) -> String {
+        format!("TOLLGATE_{}", self.key.replace('.', "__").to_uppercase())
+    }
+
+    /// Why `text` is no value of this setting, if it is none.
+    pub(crate) fn refusal(&self, text: &str) -> Option<String> {
+        match self.kind {
+            Kind::Path => None,
+            Kind::Word(words) => (!words.contains(&text))
+                .then(|| format!("`{text}` is no {}; one of {}", self.key, words.join(", "))),
+            Kind::Number { least, most } => {
+                let fits = text.parse::<u64>().is_ok_and(|n| (least..=most).contains(&n));
+                (!fits).then(|| {
+                    let unit = self.unit;
+                    format!("`{}` wants {least} to {most} {unit}, got `{text}`", self.key)
+                })
+            }
+        }
+    }
+}
