@@ -29,6 +29,7 @@ lint: setup-lint
 	$(CARGO) deny --offline check bans licenses sources
 
 bench: setup
+	$(CARGO) build --release --package tollgate-sidecar
 	cd benches && $(CARGO) run --release --bin bench
 
 parity: setup

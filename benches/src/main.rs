@@ -1,0 +1,40 @@
+//! One run, one table: decisions beside casbin, the frame door beside a raw echo.
+//!
+//! Absolute times belong to the machine; the ratios are of one run. `bench echo PATH` is the raw
+//! echo server that the door is measured beside. To add a question: a module that puts figures
+//! into `Report`, a call here.
+
+mod decide;
+mod door;
+mod report;
+mod timing;
+mod workload;
+
+use report::Report;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["echo", path] => door::echo_server(path),
+        [] => {
+            let mut report = Report::default();
+            decide::measure(&mut report);
+            door::measure(&mut report);
+            report.write();
+        }
+        ["decide"] => {
+            let mut report = Report::default();
+            decide::measure(&mut report);
+            report.print();
+        }
+        ["door"] => {
+            let mut report = Report::default();
+            door::measure(&mut report);
+            report.print();
+        }
+        _ => {
+            eprintln!("usage: bench [decide | door | echo PATH]");
+            std::process::exit(2);
+        }
+    }
+}

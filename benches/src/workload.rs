@@ -1,0 +1,131 @@
+//! Workload W: tenants of 100 roles with 10 rules each, 3 roles a subject, 1 000 subjects a tenant,
+//! 4 actions, keyMatch2, allow-and-deny, 5 % deny rows, three limits.
+
+/// The model, the same text for every engine.
+pub(crate) const MODEL: &str = "[request_definition]
+r = sub, dom, obj, act
+[policy_definition]
+p = sub, dom, obj, act, eft
+[role_definition]
+g = _, _, _
+[policy_effect]
+e = some(where (p.eft == allow)) && !some(where (p.eft == deny))
+[matchers]
+m = r.dom == p.dom && r.act == p.act && g(r.sub, p.sub, r.dom) && keyMatch2(r.obj, p.obj)
+";
+
+/// Generous: a benchmark of decisions, not of refusals.
+pub(crate) const LIMITS: &str = r#"
+[[limit]]
+id = "tenant"
+meter = "requests"
+bucket = { rate = "10_000_000/s", burst = 1_000_000 }
+[[limit]]
+id = "subject"
+meter = "requests"
+bucket = { rate = "10_000_000/s", burst = 1_000_000 }
+dimensions = ["subject"]
+[[limit]]
+id = "subject-hour"
+meter = "requests"
+bucket = { rate = "4_000_000_000/h", burst = 1_000_000 }
+dimensions = ["subject"]
+"#;
+
+pub(crate) const ACTIONS: &[&str] = &["read", "create", "update", "delete"];
+const SUBJECTS: usize = 1_000;
+
+/// A size of W.
+pub(crate) struct Workload {
+    pub(crate) rules: usize,
+    tenants: usize,
+    roles: usize,
+}
+
+/// One request, owned.
+pub(crate) struct Ask {
+    pub(crate) tenant: String,
+    pub(crate) subject: String,
+    pub(crate) resource: String,
+    pub(crate) action: &'static str,
+}
+
+/// Who asks.
+#[derive(Clone, Copy)]
+pub(crate) enum Active {
+    Same,
+    Skewed,
+    Uniform,
+}
+
+impl Workload {
+    pub(crate) fn new(rules: usize) -> Workload {
+        match rules {
+            0..1_000 => Workload { rules, tenants: 1, roles: rules.div_ceil(10) },
+            _ => Workload { rules, tenants: rules / 1_000, roles: 100 },
+        }
+    }
+
+    fn roles_of(&self, subject: usize) -> impl Iterator<Item = usize> {
+        let roles = self.roles;
+        (0..roles.min(3)).map(move |k| (subject * 7 + k * 31) % roles)
+    }
+
+    fn action(role: usize, rule: usize) -> &'static str {
+        ACTIONS[(role + rule) % ACTIONS.len()]
+    }
+
+    /// policy.csv.
+    pub(crate) fn policy(&self) -> String {
+        let mut text = String::new();
+        for tenant in 0..self.tenants {
+            let mut left = self.rules / self.tenants;
+            for role in 0..self.roles {
+                for rule in 0..left.min(10) {
+                    let effect = if (role * 10 + rule) % 20 == 19 { "deny" } else { "allow" };
+                    let action = Workload::action(role, rule);
+                    text.push_str(&format!(
+                        "p, role{role}, t{tenant}, /api/s{role}/r{rule}/:id, {action}, {effect}\n"
+                    ));
+                }
+                left = left.saturating_sub(10);
+            }
+            for subject in 0..SUBJECTS {
+                for role in self.roles_of(subject) {
+                    text.push_str(&format!("g, user{subject}, role{role}, t{tenant}\n"));
+                }
+            }
+        }
+        text
+    }
+
+    /// Requests, about two in three to a resource of one of the subject's roles.
+    pub(crate) fn requests(&self, active: Active, count: usize, seed: u64) -> Vec<Ask> {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let everybody = self.tenants * SUBJECTS;
+        (0..count)
+            .map(|_| {
+                let index = match active {
+                    Active::Same => random.usize(..SUBJECTS),
+                    Active::Skewed if random.u8(..10) != 0 => {
+                        random.usize(..everybody / 50) * 50
+                    }
+                    Active::Skewed | Active::Uniform => random.usize(..everybody),
+                };
+                let (tenant, subject) = (index / SUBJECTS, index % SUBJECTS);
+                let roles: Vec<usize> = self.roles_of(subject).collect();
+                let rule = random.usize(..10);
+                let role = match random.u8(..3) {
+                    0 => random.usize(..self.roles),
+                    _ => roles[random.usize(..roles.len())],
+                };
+                Ask {
+                    tenant: format!("t{tenant}"),
+                    subject: format!("user{subject}"),
+                    resource: format!("/api/s{role}/r{rule}/{}", random.u16(..)),
+                    action: Workload::action(role, rule),
+                }
+            })
+            .collect()
+    }
+}

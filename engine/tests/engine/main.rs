@@ -1,0 +1,6 @@
+//! The engine as its hosts use it: decisions, quotas, bounds. No IO, time is made up.
+
+mod decide;
+mod policies;
+mod quota;
+mod table;

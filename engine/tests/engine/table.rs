@@ -1,0 +1,62 @@
+//! A table of cells for tests, and tenants made from a few lines of text.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use tollgate_engine::cell::{CELL_WORDS, STRIPE_CELLS};
+use tollgate_engine::{
+    Cells, Dialect, Limit, PolicySet, Quotas, Source, StripeLocks, TenantState, Version, bind,
+    parse_model, parse_rows,
+};
+
+/// Words, a lock per stripe, and how often a lock was taken.
+pub(crate) struct Table {
+    words: Vec<AtomicU64>,
+    locks: Locks,
+}
+
+struct Locks {
+    stripes: Vec<Mutex<()>>,
+    taken: AtomicUsize,
+}
+
+impl StripeLocks for Locks {
+    fn locked(&self, stripe: usize, work: &mut dyn FnMut()) {
+        let _guard = self.stripes[stripe].lock().unwrap();
+        self.taken.fetch_add(1, Ordering::Relaxed);
+        work();
+    }
+}
+
+impl Table {
+    pub(crate) fn new(stripes: usize) -> Table {
+        let words = (0..stripes * STRIPE_CELLS * CELL_WORDS).map(|_| AtomicU64::new(0)).collect();
+        let stripes = (0..stripes).map(|_| Mutex::new(())).collect();
+        Table { words, locks: Locks { stripes, taken: AtomicUsize::new(0) } }
+    }
+
+    pub(crate) fn cells(&self) -> Cells<'_> {
+        Cells::new(&self.words, [11, 22], &self.locks)
+    }
+
+    #[allow(dead_code, reason = "only the allocation test counts locks")]
+    pub(crate) fn locks_taken(&self) -> usize {
+        self.locks.taken.load(Ordering::Relaxed)
+    }
+}
+
+pub(crate) const MODEL: &str = "[request_definition]\nr = sub, obj, act\n[policy_definition]\n\
+    p = sub, obj, act, eft\n[role_definition]\ng = _, _\n[policy_effect]\n\
+    e = some(where (p.eft == allow)) && !some(where (p.eft == deny))\n[matchers]\n\
+    m = g(r.sub, p.sub) && keyMatch2(r.obj, p.obj) && r.act == p.act\n";
+
+/// The tenant `acme` with these rows and limits.
+pub(crate) fn tenant(model: &str, rows: &str, limits: &[Limit], seq: u64) -> TenantState {
+    let model_source = Source { file: "model.conf", text: model };
+    let rows_source = Source { file: "policy.csv", text: rows };
+    let model = parse_model(model_source, Dialect::Strict).unwrap();
+    let rows = parse_rows(rows_source, &model).unwrap();
+    let binding = bind(&model, &[], model_source).unwrap();
+    let policy = PolicySet::compile(&model, &rows, (model_source, rows_source), 3).unwrap();
+    let quotas = Quotas::compile(limits, seq).unwrap();
+    TenantState::link("acme", Version { epoch: 1, seq }, policy, &binding, quotas)
+}

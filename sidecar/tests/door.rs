@@ -1,0 +1,410 @@
+//! The sidecar as a process: real socket, real files, bad peers. Each test has its own folder and
+//! ends its sidecar by its process id.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tollgate_engine::{Entity, Reason, Request};
+use tollgate_proto::frame::{self, Reply, kind};
+
+const MODEL: &str = "[request_definition]\nr = sub, obj, act\n[policy_definition]\n\
+    p = sub, obj, act\n[policy_effect]\ne = some(where (p.eft == allow))\n[matchers]\n\
+    m = r.sub == p.sub && keyMatch2(r.obj, p.obj) && r.act == p.act\n";
+const PROGRAM: &str = env!("CARGO_BIN_EXE_tollgate-sidecar");
+const READY: Duration = Duration::from_secs(10);
+
+/// A sidecar on its own folder.
+struct Sidecar {
+    folder: PathBuf,
+    child: Child,
+}
+
+impl Drop for Sidecar {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn folder() -> PathBuf {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let next = NEXT.fetch_add(1, Ordering::Relaxed);
+    let folder = std::env::temp_dir().join(format!("tg-{}-{next}", std::process::id()));
+    std::fs::create_dir_all(folder.join("policies/acme")).unwrap();
+    write(&folder, "acme/model.conf", MODEL);
+    write(&folder, "acme/policy.csv", "p, alice, /v1/:x, read\n");
+    folder
+}
+
+fn write(folder: &Path, name: &str, content: &str) {
+    let path = folder.join("policies").join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, content).unwrap();
+}
+
+fn command(folder: &Path) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command
+        .arg("--policies")
+        .arg(folder.join("policies"))
+        .arg("--run")
+        .arg(folder.join("run"))
+        .arg("--data")
+        .arg(folder.join("data"))
+        .stdin(Stdio::null());
+    command
+}
+
+impl Sidecar {
+    fn start(folder: PathBuf, variables: &[(&str, &str)]) -> Sidecar {
+        let log = std::fs::File::create(folder.join("log")).unwrap();
+        let mut command = command(&folder);
+        command.stderr(log).envs(variables.iter().copied());
+        let sidecar = Sidecar { child: command.spawn().unwrap(), folder };
+        let began = Instant::now();
+        while UnixStream::connect(sidecar.socket()).is_err() {
+            assert!(began.elapsed() < READY, "{}", sidecar.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        sidecar
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.join("run/tollgate.sock")
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+
+    fn connect(&self) -> UnixStream {
+        let stream = UnixStream::connect(self.socket()).unwrap();
+        stream.set_read_timeout(Some(READY)).unwrap();
+        stream
+    }
+
+    fn ask(&self, tenant: &str, subject: &str) -> Reason {
+        check(&mut self.connect(), tenant, subject, "/v1/x").reason
+    }
+
+    /// Waits until an answer is what it should become.
+    fn until(&self, tenant: &str, subject: &str, expected: Reason) -> Duration {
+        let began = Instant::now();
+        while self.ask(tenant, subject) != expected {
+            assert!(began.elapsed() < READY, "never {expected:?}: {}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        began.elapsed()
+    }
+
+    fn still_answers(&self) {
+        assert_eq!(self.ask("acme", "alice"), Reason::Allow, "{}", self.log());
+    }
+}
+
+fn request<'a>(tenant: &'a str, subject: &'a str, resource: &'a str) -> Request<'a> {
+    Request {
+        tenant,
+        subject: Entity { kind: "", id: subject },
+        resource: Entity { kind: "", id: resource },
+        action: "read",
+        ..Request::default()
+    }
+}
+
+fn check(stream: &mut UnixStream, tenant: &str, subject: &str, resource: &str) -> Reply {
+    let mut out = Vec::new();
+    frame::put_check(&mut out, 5, &request(tenant, subject, resource));
+    stream.write_all(&out).unwrap();
+    let (kind, id, body) = read_frame(stream).unwrap();
+    assert_eq!((kind, id), (kind::DECISION, 5));
+    frame::read_decision(&body).unwrap()
+}
+
+/// One frame, or `None` at the end of the stream.
+fn read_frame(stream: &mut UnixStream) -> Option<(u8, u32, Vec<u8>)> {
+    let mut received = Vec::new();
+    loop {
+        if let Some(frame) = frame::next_frame(&received).unwrap() {
+            return Some((frame.kind, frame.id, frame.body.to_vec()));
+        }
+        let mut byte = [0];
+        match stream.read(&mut byte) {
+            Ok(1) => received.push(byte[0]),
+            _ => return None,
+        }
+    }
+}
+
+fn error_of(stream: &mut UnixStream) -> (u16, String) {
+    let (kind, _, body) = read_frame(stream).expect("an error frame");
+    assert_eq!(kind, kind::ERROR);
+    let (number, name, message) = frame::read_error(&body).unwrap();
+    assert!(!message.is_empty());
+    (number, name)
+}
+
+#[test]
+fn bad_frames_get_one_error_and_the_connection_ends() {
+    let sidecar = Sidecar::start(folder(), &[]);
+    let mut good = Vec::new();
+    frame::put_check(&mut good, 1, &request("acme", "alice", "/v1/x"));
+    let mut bad_utf8 = good.clone();
+    let alice = good.windows(5).position(|window| window == b"alice").unwrap();
+    bad_utf8[alice] = 0xff;
+    let mut long_name = good.clone();
+    long_name[12] = 0xff;
+    let mut unknown_kind = good.clone();
+    unknown_kind[5] = 99;
+    let rows: &[(&str, Vec<u8>, u16, &str)] = &[
+        ("http", b"GET / HTTP/1.1\r\n\r\n".to_vec(), 4002, "frame-too-large"),
+        ("version", vec![8, 0, 0, 0, 9, 1, 0, 0, 0, 0, 0, 0], 4001, "malformed-frame"),
+        ("short", vec![3, 0, 0, 0, 1, 1, 0], 4001, "malformed-frame"),
+        ("oversized", vec![1, 0, 1, 0], 4002, "frame-too-large"),
+        ("utf-8", bad_utf8, 4001, "malformed-frame"),
+        ("length", long_name, 4001, "malformed-frame"),
+        ("kind", unknown_kind, 4001, "malformed-frame"),
+    ];
+    for (what, bytes, number, name) in rows {
+        let mut stream = sidecar.connect();
+        stream.write_all(bytes).unwrap();
+        assert_eq!(error_of(&mut stream), (*number, (*name).to_owned()), "{what}");
+        assert_eq!(read_frame(&mut stream), None, "{what}: the connection is closed");
+    }
+    sidecar.still_answers();
+}
+
+#[test]
+fn a_frame_must_end_in_time_and_an_idle_connection_may_wait() {
+    let sidecar = Sidecar::start(folder(), &[]);
+    let mut idle = sidecar.connect();
+    let mut slow = sidecar.connect();
+    let began = Instant::now();
+    // A byte now and then does not renew the deadline.
+    let mut out = Vec::new();
+    frame::put_check(&mut out, 1, &request("acme", "alice", "/v1/x"));
+    for byte in out.iter().take(20) {
+        if slow.write_all(&[*byte]).is_err() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(error_of(&mut slow), (4003, "frame-timeout".to_owned()));
+    assert!(began.elapsed() >= Duration::from_millis(100));
+    assert_eq!(check(&mut idle, "acme", "alice", "/v1/x").reason, Reason::Allow);
+}
+
+#[test]
+fn a_truncated_frame_is_nothing_and_pipelined_frames_are_answered_in_order() {
+    let sidecar = Sidecar::start(folder(), &[]);
+    let mut cut = sidecar.connect();
+    cut.write_all(&[40, 0, 0, 0, 1, 1]).unwrap();
+    drop(cut);
+    let mut stream = sidecar.connect();
+    let mut out = Vec::new();
+    for id in 0..500 {
+        let subject = if id % 3 == 0 { "bob" } else { "alice" };
+        frame::put_check(&mut out, id, &request("acme", subject, "/v1/x"));
+    }
+    let mut writer = stream.try_clone().unwrap();
+    let writing = std::thread::spawn(move || writer.write_all(&out).unwrap());
+    for id in 0..500 {
+        let (_, got, body) = read_frame(&mut stream).unwrap();
+        let expected = if id % 3 == 0 { Reason::NoRule } else { Reason::Allow };
+        assert_eq!((got, frame::read_decision(&body).unwrap().reason), (id, expected));
+    }
+    writing.join().unwrap();
+    sidecar.still_answers();
+}
+
+#[test]
+fn reserved_kinds_keep_the_connection_and_a_batch_is_answered_whole() {
+    let sidecar = Sidecar::start(folder(), &[]);
+    let mut stream = sidecar.connect();
+    for reserved in [kind::EXPLAIN, kind::SETTLE] {
+        let mut out = Vec::new();
+        let start = frame::begin_frame(&mut out, reserved, 1);
+        frame::end_frame(&mut out, start);
+        stream.write_all(&out).unwrap();
+        assert_eq!(error_of(&mut stream), (4004, "unsupported-kind".to_owned()));
+    }
+    let mut out = Vec::new();
+    let batch = ["alice", "bob", "alice"].map(|subject| request("acme", subject, "/v1/x"));
+    frame::put_batch(&mut out, 9, &batch);
+    stream.write_all(&out).unwrap();
+    let (kind, id, body) = read_frame(&mut stream).unwrap();
+    assert_eq!((kind, id), (kind::DECISIONS, 9));
+    let reasons: Vec<Reason> =
+        frame::read_decisions(&body).unwrap().into_iter().map(|reply| reply.reason).collect();
+    assert_eq!(reasons, [Reason::Allow, Reason::NoRule, Reason::Allow]);
+}
+
+#[test]
+fn an_edit_is_served_or_refused_within_a_second() {
+    let sidecar = Sidecar::start(folder(), &[]);
+    assert_eq!(sidecar.ask("acme", "bob"), Reason::NoRule);
+    assert_eq!(sidecar.ask("beta", "bob"), Reason::UnknownTenant);
+    write(&sidecar.folder, "acme/policy.csv", "p, bob, /v1/:x, read\n");
+    assert!(sidecar.until("acme", "bob", Reason::Allow) < Duration::from_secs(1));
+    assert_eq!(sidecar.ask("acme", "alice"), Reason::NoRule);
+    let broken = "# 1\n# 2\n# 3\n# 4\n# 5\n# 6\np, carol, /v1/:x\n";
+    write(&sidecar.folder, "acme/policy.csv", broken);
+    let began = Instant::now();
+    while !sidecar.log().contains("field-count") {
+        assert!(began.elapsed() < Duration::from_secs(1), "{}", sidecar.log());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let log = sidecar.log();
+    let finding = log.lines().find(|line| line.contains("field-count")).unwrap();
+    for field in ["\"number\":1102", "\"line\":7", "policy.csv", "\"severity\":\"error\""] {
+        assert!(finding.contains(field), "{field} in {finding}");
+    }
+    assert_eq!(sidecar.ask("acme", "bob"), Reason::Allow, "the old policy stays");
+    let status = std::fs::read_to_string(sidecar.folder.join("run/status.json")).unwrap();
+    assert!(status.contains("last-known-good") && status.contains("\"1.2\""), "{status}");
+    write(&sidecar.folder, "acme/policy.csv", "p, carol, /v1/:x, read\n");
+    sidecar.until("acme", "carol", Reason::Allow);
+    std::fs::remove_dir_all(sidecar.folder.join("policies/acme")).unwrap();
+    sidecar.until("acme", "carol", Reason::UnknownTenant);
+}
+
+#[test]
+fn a_folder_that_never_loaded_has_no_bundle_and_two_of_one_name_serve_nobody() {
+    let folder = folder();
+    write(&folder, "broken/model.conf", "[matchers]\n");
+    write(&folder, "broken/policy.csv", "");
+    let sidecar = Sidecar::start(folder, &[]);
+    assert_eq!(sidecar.ask("broken", "alice"), Reason::NoBundle);
+    write(&sidecar.folder, "copy/policy.csv", "p, alice, /v1/:x, read\n");
+    write(&sidecar.folder, "copy/tenant.toml", "tenant = \"acme\"\n");
+    write(&sidecar.folder, "copy/model.conf", MODEL);
+    sidecar.until("acme", "alice", Reason::NoBundle);
+    assert!(sidecar.log().contains("duplicate-tenant"), "{}", sidecar.log());
+    std::fs::remove_dir_all(sidecar.folder.join("policies/copy")).unwrap();
+    sidecar.until("acme", "alice", Reason::Allow);
+}
+
+#[test]
+fn a_socket_in_use_is_left_alone_and_a_stale_one_replaced() {
+    let sidecar = Sidecar::start(folder(), &[]);
+    let second = output(command(&sidecar.folder));
+    assert_eq!(second.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&second.stderr).contains("is in use by another sidecar"));
+    sidecar.still_answers();
+    let mut stale = sidecar;
+    stale.child.kill().unwrap();
+    stale.child.wait().unwrap();
+    assert!(stale.socket().exists());
+    stale.child = command(&stale.folder).stderr(Stdio::null()).spawn().unwrap();
+    let began = Instant::now();
+    while UnixStream::connect(stale.socket()).is_err() {
+        assert!(began.elapsed() < READY);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    stale.still_answers();
+}
+
+#[test]
+fn ten_thousand_connections_are_shed_with_an_answer() {
+    // Both sides of each connection are descriptors: ours are bounded by this process.
+    let sidecar = Sidecar::start(folder(), &[("TOLLGATE_DOOR__CONNECTIONS_MAX", "200")]);
+    let mut held = Vec::new();
+    let (mut served, mut shed) = (0, 0);
+    for round in 0..10_000 {
+        let mut stream = sidecar.connect();
+        if held.len() < 200 {
+            let mut out = Vec::new();
+            frame::put_check(&mut out, 5, &request("acme", "alice", "/v1/x"));
+            stream.write_all(&out).unwrap();
+            assert_eq!(read_frame(&mut stream).unwrap().0, kind::DECISION, "round {round}");
+            served += 1;
+            held.push(stream);
+        } else {
+            assert_eq!(error_of(&mut stream), (4005, "overloaded".to_owned()), "round {round}");
+            shed += 1;
+        }
+    }
+    assert_eq!((served, shed), (200, 9_800));
+    // Those that were served still are, and room that is freed is used.
+    for stream in &mut held {
+        assert_eq!(check(stream, "acme", "alice", "/v1/x").reason, Reason::Allow);
+    }
+    held.clear();
+    let began = Instant::now();
+    loop {
+        let mut stream = sidecar.connect();
+        let mut out = Vec::new();
+        frame::put_check(&mut out, 5, &request("acme", "alice", "/v1/x"));
+        let _ = stream.write_all(&out);
+        if read_frame(&mut stream).is_some_and(|(kind, _, _)| kind == kind::DECISION) {
+            break;
+        }
+        assert!(began.elapsed() < READY);
+    }
+}
+
+#[test]
+fn shutdown_drains() {
+    let mut sidecar = Sidecar::start(folder(), &[]);
+    let mut idle = sidecar.connect();
+    assert_eq!(check(&mut idle, "acme", "alice", "/v1/x").reason, Reason::Allow);
+    let pid = sidecar.child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert_eq!(error_of(&mut idle), (4006, "draining".to_owned()));
+    assert_eq!(sidecar.child.wait().unwrap().code(), Some(0));
+    assert!(!sidecar.socket().exists());
+    assert!(sidecar.log().contains("stopped"));
+}
+
+fn output(mut command: Command) -> Output {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap()
+}
+
+#[test]
+fn settings_say_where_they_come_from() {
+    let folder = folder();
+    let file = folder.join("sidecar.toml");
+    std::fs::write(&file, "[door]\nframe_timeout_ms = 50\nidle_timeout_ms = 700\n").unwrap();
+    let check = |variables: &[(&str, &str)]| {
+        let mut command = command(&folder);
+        command.arg("--config").arg(&file).arg("--check").envs(variables.iter().copied());
+        let output = output(command);
+        (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let variables =
+        [("TOLLGATE_DOOR__IDLE_TIMEOUT_MS", "900"), ("TOLLGATE_CELLS__COUNT", ""), ("TOLLGATE_RUN", "/elsewhere")];
+    let (code, out, _) = check(&variables);
+    assert_eq!(code, Some(0));
+    let line = |key: &str| out.lines().find(|line| line.starts_with(key)).unwrap().to_owned();
+    for (key, words) in [
+        ("door.frame_timeout_ms", &["50", "ms", "file line 2"][..]),
+        ("door.idle_timeout_ms", &["900", "environment TOLLGATE_DOOR__IDLE_TIMEOUT_MS"]),
+        ("door.drain_timeout_ms", &["5000", "ms", "default"]),
+        ("cells.count", &["65536", "default"]),
+        ("run", &["flag --run"]),
+        ("FRAME_BYTES_MAX", &["65536", "bytes", "bound"]),
+    ] {
+        for word in words {
+            assert!(line(key).contains(word), "{word} in {}", line(key));
+        }
+    }
+    let (code, _, err) = check(&[("TOLLGATE_CELLS__COUNT", "3")]);
+    assert_eq!(code, Some(2));
+    assert!(err.contains("TOLLGATE_CELLS__COUNT") && err.contains("16 to"), "{err}");
+    std::fs::write(&file, "[door]\nframe_timeout = 50\n").unwrap();
+    let (code, _, err) = check(&[]);
+    assert_eq!(code, Some(4));
+    assert!(err.contains("unknown-key 1141") && err.contains("`frame_timeout_ms`"), "{err}");
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn an_unknown_variable_warns() {
+    let sidecar = Sidecar::start(folder(), &[("TOLLGATE_CELLS__COUNTS", "5")]);
+    let log = sidecar.log();
+    assert!(log.contains("unknown-variable") && log.contains("TOLLGATE_CELLS__COUNT`?"), "{log}");
+}
