@@ -28,7 +28,7 @@ dimensions = ["subject"]
 [[limit]]
 id = "subject-hour"
 meter = "requests"
-bucket = { rate = "4_000_000_000/h", burst = 1_000_000 }
+bucket = { rate = "1_000_000/h", burst = 1_000_000 }
 dimensions = ["subject"]
 "#;
 
@@ -107,9 +107,7 @@ impl Workload {
             .map(|_| {
                 let index = match active {
                     Active::Same => random.usize(..SUBJECTS),
-                    Active::Skewed if random.u8(..10) != 0 => {
-                        random.usize(..everybody / 50) * 50
-                    }
+                    Active::Skewed if random.u8(..10) != 0 => random.usize(..everybody / 50) * 50,
                     Active::Skewed | Active::Uniform => random.usize(..everybody),
                 };
                 let (tenant, subject) = (index / SUBJECTS, index % SUBJECTS);

@@ -35,7 +35,10 @@ pub(crate) fn run(places: &Places, arguments: &Arguments) -> Exit {
     for line in lines.iter().skip(lines.len().saturating_sub(arguments.lines)) {
         println!("{line}");
     }
-    while arguments.follow {
+    if !arguments.follow {
+        return Exit::Yes;
+    }
+    loop {
         std::thread::sleep(LOOK_INTERVAL);
         let mut added = Vec::new();
         // A log that became shorter was begun anew.
@@ -53,5 +56,4 @@ pub(crate) fn run(places: &Places, arguments: &Arguments) -> Exit {
             return Exit::Yes;
         }
     }
-    Exit::Yes
 }

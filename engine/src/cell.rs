@@ -4,7 +4,7 @@
 //! (`tollgate-cells`). Lookup and update take no lock; an insert runs under the lock of its stripe.
 //! A key's home is one stripe, never the next; a full stripe is an answer, not an overflow.
 
-use siphasher::sip128::{Hasher128, SipHasher24};
+use siphasher::sip128::{Hasher128, SipHasher13};
 use std::hash::Hasher;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -51,13 +51,26 @@ pub struct Key {
     second: u64,
 }
 
+/// The identity of a limit of a tenant, hashed once at load: half of every key of it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct LimitHash([u64; 2]);
+
+impl LimitHash {
+    pub(crate) fn of(tenant: &str, limit: &str) -> LimitHash {
+        let mut hash = KeyBuilder(SipHasher13::new());
+        hash.part(0, tenant.as_bytes());
+        hash.part(0, limit.as_bytes());
+        let hash = hash.0.finish128();
+        LimitHash([hash.h1, hash.h2])
+    }
+}
+
 /// Collects the parts of a key; each part is told apart from its neighbours by its length.
-pub(crate) struct KeyBuilder(SipHasher24);
+pub(crate) struct KeyBuilder(SipHasher13);
 
 impl KeyBuilder {
     pub(crate) fn part(&mut self, kind: u8, bytes: &[u8]) {
-        self.0.write_u8(kind);
-        self.0.write_u64(bytes.len() as u64);
+        self.0.write_u64(u64::from(kind) << 56 | bytes.len() as u64);
         self.0.write(bytes);
     }
 
@@ -74,9 +87,12 @@ impl<'t> Cells<'t> {
         Cells { words, secret, locks }
     }
 
-    pub(crate) fn key(&self) -> KeyBuilder {
-        let [first, second] = self.secret;
-        KeyBuilder(SipHasher24::new_with_keys(first, second))
+    pub(crate) fn key(&self, limit: LimitHash) -> KeyBuilder {
+        let ([first, second], [high, low]) = (self.secret, limit.0);
+        let mut hasher = SipHasher13::new_with_keys(first, second);
+        hasher.write_u64(high);
+        hasher.write_u64(low);
+        KeyBuilder(hasher)
     }
 
     fn stripes(&self) -> usize {
@@ -84,14 +100,19 @@ impl<'t> Cells<'t> {
     }
 
     fn stripe(&self, key: Key) -> Option<usize> {
-        let stripes = u64::try_from(self.stripes()).ok().filter(|stripes| *stripes > 0)?;
-        usize::try_from(key.first % stripes).ok()
+        // The high word of the product spreads a hash over any number of stripes without dividing.
+        let stripes = u128::try_from(self.stripes()).ok().filter(|stripes| *stripes > 0)?;
+        usize::try_from((u128::from(key.first) * stripes) >> 64).ok()
     }
 
     fn cell(&self, stripe: usize, position: usize) -> Option<Cell<'t>> {
-        let start = (stripe * STRIPE_CELLS + position) * CELL_WORDS;
-        let words = self.words.get(start..start + CELL_WORDS)?;
-        Some(Cell { words: words.first_chunk()?, address: start })
+        self.at((stripe * STRIPE_CELLS + position) * CELL_WORDS)
+    }
+
+    /// The cell whose first word is at this position.
+    pub(crate) fn at(&self, address: usize) -> Option<Cell<'t>> {
+        let words = self.words.get(address..address.checked_add(CELL_WORDS)?)?;
+        Some(Cell { words: words.first_chunk()?, address })
     }
 
     /// The cells of a stripe in the order in which this key may occupy them.

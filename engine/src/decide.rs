@@ -5,7 +5,7 @@
 //! first sight of a cell) or read a clock.
 
 use crate::bind::Binding;
-use crate::bounds::{ATTRIBUTES_MAX, ID_BYTES_MAX, SLOTS_MAX};
+use crate::bounds::{ATTRIBUTES_MAX, ID_BYTES_MAX};
 use crate::cell::Cells;
 use crate::path;
 use crate::policy::PolicySet;
@@ -15,7 +15,6 @@ use crate::quota::reserve::{Ask, LimitUses, Refusal};
 use crate::reason::Reason;
 use crate::request::{Entity, Request, SlotMap};
 use crate::steps::{Freshness, KillLane, Territory};
-use crate::value::Value;
 
 /// Unix time in nanoseconds: wall clock at boot plus monotonic time since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,8 +92,9 @@ impl TenantState {
         version: Version,
         policy: PolicySet,
         binding: &Binding,
-        quotas: Quotas,
+        mut quotas: Quotas,
     ) -> TenantState {
+        quotas.bind(name);
         TenantState {
             name: name.to_owned(),
             version,
@@ -137,8 +137,7 @@ impl TenantState {
         {
             return decision;
         }
-        let mut tuple = [Value::Missing; SLOTS_MAX];
-        let verdict = self.policy.evaluate(self.policy_slots.fill(&request, &mut tuple));
+        let verdict = self.policy_slots.with(&request, |tuple| self.policy.evaluate(tuple));
         decision.rule = verdict.rule();
         decision.reason = match verdict {
             Verdict::Allow { .. } => Reason::Allow,
@@ -159,10 +158,10 @@ impl TenantState {
             return Vec::new();
         };
         let request = Request { resource: Entity { id: resource, ..request.resource }, ..*request };
-        let mut tuple = [Value::Missing; SLOTS_MAX];
-        let tuple = self.policy_slots.fill(&request, &mut tuple);
         let rules = 0..u32::try_from(self.policy.rule_count()).unwrap_or(u32::MAX);
-        rules.filter(|rule| self.policy.row_truth(tuple, *rule) == Some(true)).collect()
+        self.policy_slots.with(&request, |tuple| {
+            rules.filter(|rule| self.policy.row_truth(tuple, *rule) == Some(true)).collect()
+        })
     }
 
     /// Takes the limits of one stage; false if they refuse, and then the decision says why.
@@ -174,11 +173,12 @@ impl TenantState {
         stage: Stage,
         decision: &mut Decision,
     ) -> bool {
-        let mut tuple = [Value::Missing; SLOTS_MAX];
-        let slots = self.quotas.slots.fill(request, &mut tuple);
-        let (tenant, amounts, now_ns) = (self.name.as_str(), request.amounts, now.0);
-        let ask = Ask { tenant, slots, amounts, now_ns, stage };
-        let refusal = match self.quotas.reserve(cells, ask, &mut decision.limits) {
+        let (amounts, now_ns) = (request.amounts, now.0);
+        let limits = &mut decision.limits;
+        let reserved = self.quotas.slots.with(request, |slots| {
+            self.quotas.reserve(cells, Ask { slots, amounts, now_ns, stage }, limits)
+        });
+        let refusal = match reserved {
             Ok(()) => return true,
             Err(refusal) => refusal,
         };

@@ -16,12 +16,24 @@ pub(crate) fn decode<'a>(resource: &'a str, buffer: &'a mut String) -> Option<&'
             buffer.as_str()
         }
     };
-    let ambiguous = path
-        .bytes()
-        .any(|byte| matches!(byte, b'\\' | b';' | b'#' | b'%') || byte.is_ascii_control())
-        || path.contains("//")
-        || path.split('/').any(|segment| segment == "." || segment == "..");
-    (!ambiguous).then_some(path)
+    is_plain(path).then_some(path)
+}
+
+/// One pass: no byte that means something else to somebody, no empty, `.` or `..` segment.
+fn is_plain(path: &str) -> bool {
+    // How many points the segment has so far, or `usize::MAX` once it holds anything else.
+    let mut points = 0;
+    for byte in path.bytes().skip(1) {
+        match byte {
+            b'/' if points <= 2 => return false,
+            b'/' => points = 0,
+            b'.' if points <= 2 => points += 1,
+            b'\\' | b';' | b'#' | b'%' | 0..=0x1f | 0x7f => return false,
+            _ => points = usize::MAX,
+        }
+    }
+    // The path may end in a slash, but not in a segment of points.
+    !(1..=2).contains(&points)
 }
 
 /// Decodes percent escapes. An escaped `/`, `.`, `\` or NUL, half an escape and bytes that are no

@@ -42,8 +42,8 @@ pub struct Request<'a> {
     pub amounts: Option<&'a [Amount<'a>]>,
 }
 
-/// The values of a tuple.
-pub(crate) type Tuple<'a> = [Value<'a>; SLOTS_MAX];
+/// Most policies read no more values than this: their tuple is a quarter of the largest.
+const SLOTS_FEW: usize = 8;
 
 /// Where each slot of compiled expressions gets its value.
 #[derive(Debug, Clone, Default)]
@@ -90,12 +90,15 @@ impl SlotMap {
         map
     }
 
-    /// Writes the values that `request` gives into `tuple`; the rest stays missing.
-    pub(crate) fn fill<'t, 'a>(
-        &self,
-        request: &Request<'a>,
-        tuple: &'t mut Tuple<'a>,
-    ) -> &'t [Value<'a>] {
+    /// Lends the tuple of a request to `ask`; what the request does not say is missing.
+    pub(crate) fn with<T>(&self, request: &Request<'_>, ask: impl FnOnce(&[Value<'_>]) -> T) -> T {
+        match self.count <= SLOTS_FEW {
+            true => ask(self.fill(request, &mut [Value::Missing; SLOTS_FEW])),
+            false => ask(self.fill(request, &mut [Value::Missing; SLOTS_MAX])),
+        }
+    }
+
+    fn fill<'t, 'a>(&self, request: &Request<'a>, tuple: &'t mut [Value<'a>]) -> &'t [Value<'a>] {
         let mut set = |slot: usize, value| {
             if let Some(place) = tuple.get_mut(slot) {
                 *place = value;

@@ -3,6 +3,8 @@
 //!
 //! `CASES=n` asks for more. The seed is printed with every failure and taken from `SEED`.
 
+#![allow(clippy::print_stdout, reason = "`make parity` shows the counts")]
+
 use serde_json::{Value as Json, json};
 use tollgate_engine::{Dialect, PolicySet, Slot, Source, Value, Verdict, parse_model, parse_rows};
 use tollgate_oracle::{Answer, CasbinRs, Naive, Outcome};

@@ -132,7 +132,10 @@ fn bounds_hold_at_n_and_break_at_n_plus_one() {
     let items = vec![Value::Null; LIST_LENGTH_MAX + 1];
     let list = |items| {
         let value = Value::List(items);
-        read(&Request { attributes: &[Attribute { part: Part::Context, path: "l", value }], ..small() })
+        read(&Request {
+            attributes: &[Attribute { part: Part::Context, path: "l", value }],
+            ..small()
+        })
     };
     assert!(list(&items[..LIST_LENGTH_MAX]));
     assert!(!list(&items));

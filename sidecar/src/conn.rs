@@ -1,27 +1,29 @@
-//! One connection of the frame door: read, cut, decide, reply in order.
+//! One connection of the frame door, on a thread of its own: read, cut, decide, reply in order.
 //!
 //! All complete frames of one read are answered with one write. A frame that began must end within
-//! its deadline; a connection between frames may idle. After an error that leaves the stream's
-//! place uncertain, one error frame is sent and the connection closes.
+//! its deadline, which no single byte renews; a connection between frames may idle. After an error
+//! that leaves the stream's place uncertain, one error frame is sent and the connection closes.
 
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::table::Table;
 use arc_swap::ArcSwap;
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
-use tokio::sync::watch;
-use tokio::time::timeout;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 use tollgate_cells::HeapTable;
-use tollgate_engine::Scratch;
 use tollgate_engine::bounds::FRAME_BYTES_MAX;
+use tollgate_engine::{Request, Scratch};
 use tollgate_proto::frame::{self, Frame, FrameError, LENGTH_BYTES, kind};
 
-/// Bytes that one read may bring: several frames, or one of the largest.
-const READ_BYTES: usize = LENGTH_BYTES + FRAME_BYTES_MAX;
-/// Replies that wait before they are written, so that a reader who reads nothing is noticed.
-const WRITE_BYTES: usize = 256 * 1024;
+/// Bytes of a connection's buffers to begin with: several usual frames.
+const INPUT_BYTES: usize = 8 * 1024;
+/// Bytes that a connection may have read and not answered: one of the largest frames.
+const INPUT_BYTES_MAX: usize = LENGTH_BYTES + FRAME_BYTES_MAX;
+/// Replies that are written before more are made.
+const OUTPUT_BYTES: usize = 256 * 1024;
 
 /// What all connections of a door share.
 #[derive(Debug)]
@@ -30,43 +32,56 @@ pub(crate) struct Shared {
     pub(crate) table: Arc<ArcSwap<Table>>,
     pub(crate) cells: HeapTable,
     pub(crate) clock: Clock,
+    pub(crate) draining: AtomicBool,
 }
 
 /// Serves until the peer leaves, breaks the protocol, idles too long or the door drains.
-pub(crate) async fn serve(
-    mut stream: UnixStream,
-    shared: Arc<Shared>,
-    drain: watch::Receiver<bool>,
-) {
+pub(crate) fn serve(mut stream: UnixStream, shared: &Shared) {
+    let idle = Some(shared.config.idle_timeout);
+    if stream.set_read_timeout(idle).and_then(|()| stream.set_write_timeout(idle)).is_err() {
+        return;
+    }
     let mut connection = Connection {
-        input: Vec::with_capacity(8 * 1024),
-        output: Vec::with_capacity(8 * 1024),
+        input: vec![0; INPUT_BYTES],
+        filled: 0,
+        output: Vec::with_capacity(INPUT_BYTES),
         scratch: Scratch::default(),
     };
-    let mut drain = drain;
     loop {
-        let read = connection.read(&mut stream, &shared, &mut drain).await;
-        if read.is_err() {
-            connection.refuse(read.err());
-        } else if let Err(error) = connection.answer(&shared) {
-            frame::put_error(&mut connection.output, error.id, error.error, error.message);
-            let _ = connection.write(&mut stream, &shared).await;
+        if let Err(end) = connection.read(&mut stream, shared) {
+            connection.refuse(end, shared);
+            let _ = stream.write_all(&connection.output);
             return;
         }
-        let written = connection.write(&mut stream, &shared).await;
-        if read.is_err() || written.is_err() {
-            return;
+        loop {
+            let answered = connection.answer(shared);
+            if let Err(fault) = &answered {
+                frame::put_error(&mut connection.output, fault.id, fault.error, fault.message);
+            }
+            let written = stream.write_all(&connection.output);
+            connection.output.clear();
+            match (answered, written) {
+                (Ok(Left::More), Ok(())) => {}
+                (Ok(Left::Nothing), Ok(())) => break,
+                _ => return,
+            }
         }
     }
 }
 
-/// Why a connection ends without a fault in a frame.
+/// Why no more bytes come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Left,
     Idle,
     Timeout,
-    Draining,
+}
+
+/// Whether complete frames are left when the replies so far are to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Nothing,
+    More,
 }
 
 /// A frame that ends its connection.
@@ -77,74 +92,89 @@ struct Fault {
 }
 
 struct Connection {
+    /// Bytes that came, in its first `filled`; grows for a frame that needs more.
     input: Vec<u8>,
+    filled: usize,
     output: Vec<u8>,
     scratch: Scratch,
 }
 
 impl Connection {
-    /// Waits for bytes. What is left in `input` is the beginning of a frame.
-    async fn read(
-        &mut self,
-        stream: &mut UnixStream,
-        shared: &Shared,
-        drain: &mut watch::Receiver<bool>,
-    ) -> Result<(), End> {
-        let begun = !self.input.is_empty();
-        let limit = if begun { shared.config.frame_timeout } else { shared.config.idle_timeout };
-        let before = self.input.len();
-        let mut room = READ_BYTES.saturating_sub(before).max(LENGTH_BYTES);
-        let bytes = async {
-            loop {
-                let read = (&mut *stream).take(room as u64).read_buf(&mut self.input).await;
-                match read {
-                    Ok(count) if count > 0 => {}
-                    _ => return Err(End::Left),
-                }
-                // A frame in progress keeps its deadline: it is not restarted by each byte.
-                let waiting = matches!(frame::next_frame(&self.input), Ok(None));
-                if !(begun && waiting) {
-                    return Ok(());
-                }
-                room = READ_BYTES.saturating_sub(self.input.len()).max(LENGTH_BYTES);
+    /// Waits for bytes. What is in `input` is the beginning of a frame, which has a deadline.
+    fn read(&mut self, stream: &mut UnixStream, shared: &Shared) -> Result<(), End> {
+        if self.filled == 0 {
+            return self.read_once(stream, End::Idle);
+        }
+        let deadline = Instant::now() + shared.config.frame_timeout;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left == Duration::ZERO || stream.set_read_timeout(Some(left)).is_err() {
+                return Err(End::Timeout);
             }
-        };
-        tokio::select! {
-            biased;
-            read = timeout(limit, bytes) => match read {
-                Ok(read) => read,
-                Err(_) if begun => Err(End::Timeout),
-                Err(_) => Err(End::Idle),
-            },
-            _ = drain.wait_for(|draining| *draining) => Err(End::Draining),
+            self.read_once(stream, End::Timeout)?;
+            let came = self.input.get(..self.filled).unwrap_or_default();
+            if !matches!(frame::next_frame(came), Ok(None)) {
+                let idle = Some(shared.config.idle_timeout);
+                return stream.set_read_timeout(idle).map_err(|_| End::Left);
+            }
         }
     }
 
-    fn refuse(&mut self, end: Option<End>) {
+    fn read_once(&mut self, stream: &mut UnixStream, late: End) -> Result<(), End> {
+        if self.filled == self.input.len() {
+            self.input.resize((self.filled * 2).min(INPUT_BYTES_MAX), 0);
+        }
+        loop {
+            match stream.read(self.input.get_mut(self.filled..).unwrap_or_default()) {
+                Ok(0) => return Err(End::Left),
+                Ok(count) => {
+                    self.filled += count;
+                    return Ok(());
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
+                {
+                    return Err(late);
+                }
+                Err(_) => return Err(End::Left),
+            }
+        }
+    }
+
+    fn refuse(&mut self, end: End, shared: &Shared) {
         let (error, message) = match end {
-            Some(End::Timeout) => (
+            End::Timeout => (
                 FrameError::Timeout,
                 "the frame did not end within door.frame_timeout_ms; write frames whole",
             ),
-            Some(End::Draining) => (FrameError::Draining, "shutting down; connect again"),
-            Some(End::Left | End::Idle) | None => return,
+            End::Left if shared.draining.load(Ordering::Acquire) => {
+                (FrameError::Draining, "shutting down; connect again")
+            }
+            End::Left | End::Idle => return,
         };
         frame::put_error(&mut self.output, 0, error, message);
     }
 
-    /// Answers every complete frame of the input.
-    fn answer(&mut self, shared: &Shared) -> Result<(), Fault> {
+    /// Answers the complete frames of the input.
+    fn answer(&mut self, shared: &Shared) -> Result<Left, Fault> {
+        // The guard is short-lived and never the last owner: the publisher frees tables.
         let table = shared.table.load();
+        let cells = shared.cells.cells();
         let now = shared.clock.now();
         let mut at = 0;
-        while let Some(rest) = self.input.get(at..) {
+        let mut left = Left::Nothing;
+        while let Some(rest) = self.input.get(at..self.filled) {
+            if self.output.len() > OUTPUT_BYTES {
+                left = Left::More;
+                break;
+            }
             let frame = match frame::next_frame(rest) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,
                 Err(error) => return Err(Fault { id: 0, error, message: message_of(error) }),
             };
-            let cells = shared.cells.cells();
-            let mut ask = |request: &tollgate_engine::Request<'_>, out: &mut Vec<u8>| {
+            let mut ask = |request: &Request<'_>, out: &mut Vec<u8>| {
                 let (state, decision) = table.decide(&cells, request, now, &mut self.scratch);
                 frame::put_decision(out, state, &decision);
             };
@@ -154,24 +184,10 @@ impl Connection {
                 message: message_of(error),
             })?;
             at += frame.taken;
-            if self.output.len() > WRITE_BYTES {
-                break;
-            }
         }
-        self.input.drain(..at);
-        Ok(())
-    }
-
-    async fn write(&mut self, stream: &mut UnixStream, shared: &Shared) -> Result<(), ()> {
-        if self.output.is_empty() {
-            return Ok(());
-        }
-        let written = timeout(shared.config.idle_timeout, stream.write_all(&self.output)).await;
-        self.output.clear();
-        match written {
-            Ok(Ok(())) => Ok(()),
-            _ => Err(()),
-        }
+        self.input.copy_within(at..self.filled, 0);
+        self.filled -= at;
+        Ok(left)
     }
 }
 
@@ -179,7 +195,7 @@ impl Connection {
 fn answer_one(
     frame: &Frame<'_>,
     out: &mut Vec<u8>,
-    ask: &mut dyn FnMut(&tollgate_engine::Request<'_>, &mut Vec<u8>),
+    ask: &mut impl FnMut(&Request<'_>, &mut Vec<u8>),
 ) -> Result<(), FrameError> {
     let begin = out.len();
     let answered = match frame.kind {

@@ -1,94 +1,134 @@
-//! The frame door: a socket, who may use it, and how many at once.
+//! The frame door: a socket, who may use it, how many at once, and how it closes.
+//!
+//! Each connection has a thread (docs/adr/0002-a-thread-per-connection.md): gateways hold few
+//! connections for long, and a blocked read costs half of what a wake-up through a poller does.
 
 use crate::conn::{Shared, serve};
 use crate::peers::Peers;
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use std::collections::HashMap;
+use std::io::Write;
+use std::net::Shutdown;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::sync::Arc;
-use tokio::net::{UnixListener, UnixSocket, UnixStream};
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
-use tokio::time::{Duration, timeout};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tollgate_proto::frame::{self, FrameError};
 
-/// Connections that may wait to be accepted.
-const BACKLOG: u32 = 4096;
+/// Stack of a connection's thread: a decision needs little, and nothing recurses without a bound.
+const STACK_BYTES: usize = 512 * 1024;
 /// After a failed accept (no descriptors left), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
 /// Binds the socket: mode 0660 in a folder of 0750. A stale socket is replaced, a live one is not.
-pub(crate) async fn bind(path: &Path) -> Result<UnixListener, String> {
+pub(crate) fn bind(path: &Path) -> Result<UnixListener, String> {
     let shown = path.display();
+    let said = |error: std::io::Error| format!("{shown}: {error}");
     match std::fs::symlink_metadata(path) {
         Ok(found) if !found.file_type().is_socket() => {
             return Err(format!("{shown} exists and is no socket; move it away"));
         }
-        Ok(_) if UnixStream::connect(path).await.is_ok() => {
-            return Err(format!(
-                "{shown} is in use by another sidecar; stop it or choose another --run"
-            ));
+        Ok(_) if UnixStream::connect(path).is_ok() => {
+            let hint = "stop it or choose another --run";
+            return Err(format!("{shown} is in use by another sidecar; {hint}"));
         }
-        Ok(_) => std::fs::remove_file(path).map_err(|error| format!("{shown}: {error}"))?,
+        Ok(_) => std::fs::remove_file(path).map_err(said)?,
         Err(_) => {}
     }
-    let socket = UnixSocket::new_stream().map_err(|error| error.to_string())?;
-    socket.bind(path).map_err(|error| format!("{shown}: {error}"))?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))
-        .map_err(|error| format!("{shown}: {error}"))?;
-    socket.listen(BACKLOG).map_err(|error| format!("{shown}: {error}"))
+    let listener = UnixListener::bind(path).map_err(said)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(said)?;
+    Ok(listener)
 }
 
-/// Accepts until the door drains, then waits for open connections.
-pub(crate) async fn run(listener: UnixListener, shared: Arc<Shared>, drain: watch::Receiver<bool>) {
+/// The connections that are open, so that they can be told to end.
+#[derive(Debug, Default)]
+pub(crate) struct Open {
+    streams: Mutex<HashMap<u64, UnixStream>>,
+    left: Condvar,
+}
+
+impl Open {
+    fn streams(&self) -> MutexGuard<'_, HashMap<u64, UnixStream>> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn leave(&self, id: u64) {
+        self.streams().remove(&id);
+        self.left.notify_all();
+    }
+
+    /// Lets no more bytes in: each connection answers what it has read and ends.
+    pub(crate) fn drain(&self, limit: Duration) {
+        for stream in self.streams().values() {
+            let _ = stream.shutdown(Shutdown::Read);
+        }
+        let began = Instant::now();
+        let mut streams = self.streams();
+        while !streams.is_empty() {
+            let rest = limit.saturating_sub(began.elapsed());
+            if rest == Duration::ZERO {
+                let open = streams.len();
+                tracing::warn!(open, "connections were still open when the time to drain ended");
+                return;
+            }
+            let waited = self.left.wait_timeout(streams, rest);
+            streams = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+/// Accepts until the door drains.
+pub(crate) fn run(listener: &UnixListener, shared: &Arc<Shared>, open: &Arc<Open>) {
     let config = &shared.config;
     let peers = Arc::new(Peers::new(config.peer_uids.clone(), config.connections_per_uid_max));
-    let places = Arc::new(Semaphore::new(config.connections_max));
-    let mut open = JoinSet::new();
-    let mut draining = drain.clone();
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = draining.wait_for(|draining| *draining) => break,
-        };
-        let mut stream = match accepted {
-            Ok((stream, _)) => stream,
+    let mut next_id = 0;
+    while !shared.draining.load(Ordering::Acquire) {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                next_id += 1;
+                admit(stream, next_id, shared, open, &peers);
+            }
+            Err(_) if shared.draining.load(Ordering::Acquire) => return,
             Err(error) => {
                 tracing::warn!(error = error.to_string(), "a connection could not be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
+                std::thread::sleep(ACCEPT_PAUSE);
             }
-        };
-        let Ok(peer) = stream.peer_cred() else { continue };
-        if !peers.may_connect(peer.uid(), peer.gid()) {
-            tracing::warn!(uid = peer.uid(), "a connection of a stranger was closed");
-            continue;
         }
-        let place = Arc::clone(&places).try_acquire_owned().ok();
-        let (Some(place), Some(own)) = (place, peers.enter(peer.uid())) else {
-            shed(&mut stream);
-            continue;
-        };
-        let (shared, drain) = (Arc::clone(&shared), drain.clone());
-        while open.try_join_next().is_some() {}
-        open.spawn(async move {
-            serve(stream, shared, drain).await;
-            drop((place, own));
-        });
     }
-    drop(listener);
-    let all_left = async { while open.join_next().await.is_some() {} };
-    if timeout(shared.config.drain_timeout, all_left).await.is_err() {
-        tracing::warn!(
-            open = open.len(),
-            "connections were still open when the time to drain ended"
-        );
+}
+
+/// Gives a connection its thread, or says why not.
+fn admit(stream: UnixStream, id: u64, shared: &Arc<Shared>, open: &Arc<Open>, peers: &Arc<Peers>) {
+    let Ok(peer) = getsockopt(&stream, PeerCredentials) else { return };
+    if !peers.may_connect(peer.uid(), peer.gid()) {
+        tracing::warn!(uid = peer.uid(), "a connection of a stranger was closed");
+        return;
+    }
+    let has_room = open.streams().len() < shared.config.connections_max;
+    let place = peers.enter(peer.uid()).filter(|_| has_room);
+    let (Some(place), Ok(handle)) = (place, stream.try_clone()) else {
+        return shed(&stream);
+    };
+    let Ok(last_word) = stream.try_clone() else { return shed(&stream) };
+    open.streams().insert(id, handle);
+    let (shared, open_there) = (Arc::clone(shared), Arc::clone(open));
+    let serving = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || {
+        serve(stream, &shared);
+        open_there.leave(id);
+        drop(place);
+    });
+    if serving.is_err() {
+        open.leave(id);
+        shed(&last_word);
     }
 }
 
 /// Says why and closes, without waiting for the peer.
-fn shed(stream: &mut UnixStream) {
+fn shed(mut stream: &UnixStream) {
     let mut reply = Vec::new();
     let message = "too many connections; reuse those you have";
     frame::put_error(&mut reply, 0, FrameError::Overloaded, message);
-    let _ = stream.try_write(&reply);
+    let _ = stream.set_nonblocking(true).and_then(|()| stream.write_all(&reply));
 }

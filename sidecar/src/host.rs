@@ -3,22 +3,22 @@
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::conn::Shared;
-use crate::door;
+use crate::door::{self, Open};
 use crate::loader::Loader;
 use crate::status;
 use crate::table::Publisher;
 use crate::watch::look;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::socket::{Shutdown, shutdown};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
 use tollgate_cells::HeapTable;
 
-/// Worker threads at most: more only pass requests around.
-const WORKERS_MAX: usize = 4;
 /// Bytes of a Unix socket's path that every system takes.
 const RUN_PATH_BYTES_MAX: usize = 80;
 
@@ -28,6 +28,7 @@ pub(crate) fn run(config: &Config) -> Result<(), String> {
         let shown = config.run.display();
         return Err(format!("{shown}: expected a path of at most {RUN_PATH_BYTES_MAX} bytes"));
     }
+    end_signals().thread_block().map_err(|error| error.to_string())?;
     make_folder(&config.run)?;
     make_folder(&config.data)?;
     raise_descriptors();
@@ -43,6 +44,7 @@ pub(crate) fn run(config: &Config) -> Result<(), String> {
         table: publisher.table(),
         cells: HeapTable::new(config.cells, [random()?, random()?]),
         clock,
+        draining: AtomicBool::new(false),
     });
     write_status(config, &loader, clock);
     let (stop, stopped) = channel::<()>();
@@ -59,42 +61,41 @@ pub(crate) fn run(config: &Config) -> Result<(), String> {
         })
     };
     let watching = watching.map_err(|error| format!("no thread for the policies: {error}"))?;
-    let served = runtime()?.block_on(serve(shared));
+    let served = serve(&shared);
     drop(stop);
     let _ = watching.join();
     served
 }
 
-async fn serve(shared: Arc<Shared>) -> Result<(), String> {
+/// Opens the door and keeps it open until a signal comes.
+fn serve(shared: &Arc<Shared>) -> Result<(), String> {
     let path = shared.config.run.join("tollgate.sock");
-    let listener = door::bind(&path).await?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
-    let (drain, draining) = watch::channel(false);
+    let listener = Arc::new(door::bind(&path)?);
+    let open = Arc::new(Open::default());
     tracing::info!(socket = %path.display(), cells = shared.cells.capacity(), "serving");
-    let door = tokio::spawn(door::run(listener, Arc::clone(&shared), draining));
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    let accepting = {
+        let (listener, shared, open) =
+            (Arc::clone(&listener), Arc::clone(shared), Arc::clone(&open));
+        let door = std::thread::Builder::new().name("door".to_owned());
+        door.spawn(move || door::run(&listener, &shared, &open))
+    };
+    let accepting = accepting.map_err(|error| format!("no thread for the door: {error}"))?;
+    end_signals().wait().map_err(|error| error.to_string())?;
     tracing::info!("draining");
-    let _ = drain.send(true);
+    shared.draining.store(true, Ordering::Release);
     let _ = std::fs::remove_file(&path);
-    let _ = door.await;
+    // A listener that is shut down wakes whoever waits in it.
+    let _ = shutdown(listener.as_raw_fd(), Shutdown::Both);
+    let _ = accepting.join();
+    open.drain(shared.config.drain_timeout);
     let _ = std::fs::remove_file(shared.config.run.join("status.json"));
     tracing::info!(uptime_ms = shared.clock.uptime_ms(), "stopped");
     Ok(())
 }
 
-/// One thread when one core is allowed, else a worker per core up to `WORKERS_MAX`.
-fn runtime() -> Result<tokio::runtime::Runtime, String> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut builder = match cores {
-        1 => tokio::runtime::Builder::new_current_thread(),
-        _ => tokio::runtime::Builder::new_multi_thread(),
-    };
-    let builder = builder.worker_threads(cores.min(WORKERS_MAX));
-    builder.enable_all().build().map_err(|error| format!("no runtime: {error}"))
+/// The signals that end the sidecar. Blocked in every thread, so that `wait` alone takes them.
+fn end_signals() -> SigSet {
+    SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM])
 }
 
 /// Makes a folder of mode 0750 if it is missing.

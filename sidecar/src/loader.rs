@@ -103,7 +103,7 @@ impl Loader {
     }
 
     fn table(&mut self) -> Table {
-        let mut tenants = Tenants::new();
+        let mut tenants = Tenants::default();
         let mut conflicts = BTreeSet::new();
         for folder in self.folders.values() {
             if folder.tenants.is_empty() && folder.error.is_some() {

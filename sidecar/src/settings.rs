@@ -42,8 +42,8 @@ settings! {
     "run" Kind::Path, "" "path" "where sockets and status.json are made";
     "data" Kind::Path, "" "path" "where state is kept";
     "cells.count" number(16, 1 << 28), "65536" "cells" "counters of limits, 64 bytes each";
-    "door.connections_max" number(1, 1 << 20), "8192" "connections" "at once on a door";
-    "door.connections_per_uid_max" number(1, 1 << 20), "4096" "connections" "at once of one user id";
+    "door.connections_max" number(1, 1 << 20), "2048" "connections" "at once on a door, each a thread";
+    "door.connections_per_uid_max" number(1, 1 << 20), "1024" "connections" "at once of one user id";
     "door.frame_timeout_ms" number(1, 60_000), "100" "ms" "from the first byte of a frame to its last";
     "door.idle_timeout_ms" number(100, 86_400_000), "600000" "ms" "a connection may say nothing";
     "door.drain_timeout_ms" number(0, 600_000), "5000" "ms" "shutdown waits for open requests";

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tollgate_engine::{Cells, Decision, Now, Reason, Request, Scratch, TenantState, Version};
 
 /// Tenants by name. `None`: known, but no configuration of it ever loaded.
-pub(crate) type Tenants = HashMap<String, Option<Arc<TenantState>>>;
+pub(crate) type Tenants = HashMap<String, Option<Arc<TenantState>>, foldhash::fast::RandomState>;
 
 /// What one look at the table sees.
 #[derive(Debug, Default)]

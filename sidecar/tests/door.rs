@@ -373,10 +373,17 @@ fn settings_say_where_they_come_from() {
         let mut command = command(&folder);
         command.arg("--config").arg(&file).arg("--check").envs(variables.iter().copied());
         let output = output(command);
-        (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
     };
-    let variables =
-        [("TOLLGATE_DOOR__IDLE_TIMEOUT_MS", "900"), ("TOLLGATE_CELLS__COUNT", ""), ("TOLLGATE_RUN", "/elsewhere")];
+    let variables = [
+        ("TOLLGATE_DOOR__IDLE_TIMEOUT_MS", "900"),
+        ("TOLLGATE_CELLS__COUNT", ""),
+        ("TOLLGATE_RUN", "/elsewhere"),
+    ];
     let (code, out, _) = check(&variables);
     assert_eq!(code, Some(0));
     let line = |key: &str| out.lines().find(|line| line.starts_with(key)).unwrap().to_owned();

@@ -57,6 +57,14 @@ impl PathPattern {
         Ok(PathPattern { steps: steps.into_boxed_slice() })
     }
 
+    /// The text that every match begins with.
+    pub(crate) fn prefix(&self) -> &str {
+        match self.steps.first() {
+            Some(Step::Text(text)) => text,
+            _ => "",
+        }
+    }
+
     /// Whether all of `text` matches.
     pub(crate) fn matches(&self, text: &str) -> bool {
         let mut text = text.as_bytes();

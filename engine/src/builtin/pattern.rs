@@ -51,6 +51,14 @@ impl Pattern {
         }
     }
 
+    /// The text that every match begins with, as far as it is known.
+    pub(crate) fn prefix(&self) -> &str {
+        match self {
+            Pattern::Path(path) => path.prefix(),
+            Pattern::Regex(_) => "",
+        }
+    }
+
     /// Whether `text` matches; `None` if the automaton gave up.
     pub(crate) fn matches(&self, text: &str) -> Option<bool> {
         match self {

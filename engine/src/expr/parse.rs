@@ -71,7 +71,7 @@ pub fn parse(text: &str, names: Names<'_>) -> Result<Expr, Vec<ParseError>> {
     let mut parser = Parser { names, tokens, at: 0, text_end: text.len(), errors: Vec::new() };
     let parsed = parser.expression(0, 0).and_then(|expr| match parser.peek() {
         None => Ok(expr),
-        Some(token) => Err(parser.unexpected(token, "an operator or the end")),
+        Some(token) => Err(parser.unexpected(&token, "an operator or the end")),
     });
     match parsed {
         Ok(expr) if parser.errors.is_empty() => Ok(expr),
@@ -139,7 +139,7 @@ impl Parser<'_> {
             Kind::Str(text) => Ok(Expr { kind: ExprKind::Str(text), start, end: token.end }),
             Kind::Number(ref text) => self.number(text, &token),
             Kind::Name(ref name) => self.named(name, &token, depth),
-            _ => Err(self.unexpected(token, "a value")),
+            _ => Err(self.unexpected(&token, "a value")),
         }
     }
 
@@ -168,7 +168,7 @@ impl Parser<'_> {
             match self.next() {
                 Some(token) if token.kind == *close => return Ok((items, token.end)),
                 Some(Token { kind: Kind::Comma, .. }) => {}
-                Some(token) => return Err(self.unexpected(token, "`,` or a closing bracket")),
+                Some(token) => return Err(self.unexpected(&token, "`,` or a closing bracket")),
                 None => {
                     let message = "a bracket is not closed".to_owned();
                     let end = self.text_end;
@@ -323,7 +323,7 @@ impl Parser<'_> {
         }
     }
 
-    fn unexpected(&self, token: Token, expected: &str) -> ParseError {
+    fn unexpected(&self, token: &Token, expected: &str) -> ParseError {
         let message = format!("expected {expected} here");
         ParseError::new(Code::Syntax, token.start, token.end, message)
     }

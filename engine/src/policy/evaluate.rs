@@ -9,7 +9,7 @@ use crate::expr::eval_strict::Machine;
 use crate::model::EffectRule;
 use crate::policy::PolicySet;
 use crate::policy::facts::Effect;
-use crate::policy::index::{ANY, Alternative, Member, NONE};
+use crate::policy::index::{ANY, Alternative, Candidate, Member, NONE};
 use crate::value::Value;
 
 /// What the policy says. Rules are ordinals within the set.
@@ -225,16 +225,22 @@ impl PolicySet {
 
     fn see_candidates(
         &self,
-        candidates: &[u32],
+        candidates: &[Candidate],
         alternative: &Alternative,
         guarded: Option<bool>,
         machine: &mut Machine<'_>,
         first: &mut First,
     ) {
-        for row in candidates {
+        let path = alternative.path.and_then(|slot| machine.slots.get(usize::from(slot)));
+        let path = path.and_then(Value::as_str);
+        for candidate in candidates {
+            if path.is_some_and(|path| !candidate.may_match(path.as_bytes())) {
+                continue;
+            }
+            let row = candidate.row;
             let mut truth = guarded;
             for test in &alternative.rest {
-                match machine.truth(*test, *row as usize) {
+                match machine.truth(*test, row as usize) {
                     Some(true) => {}
                     Some(false) => {
                         truth = Some(false);
@@ -243,7 +249,7 @@ impl PolicySet {
                     None => truth = None,
                 }
             }
-            first.see(*row, self.facts.effect(*row as usize), truth);
+            first.see(row, self.facts.effect(row as usize), truth);
         }
     }
 

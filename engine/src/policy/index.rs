@@ -6,7 +6,7 @@
 //! evaluated per candidate. Where a key's value is no string the caller scans instead.
 
 use crate::builtin::pattern::finite_set;
-use crate::expr::code::{Code, NodeId, Refused};
+use crate::expr::code::{Code, Node, NodeId, Refused, Site};
 use crate::policy::alternatives::{Conjunct, Test};
 use crate::policy::facts::Facts;
 use foldhash::fast::FixedState;
@@ -32,8 +32,41 @@ pub(crate) struct Alternative {
     pub(crate) second: Option<Second>,
     /// Conjuncts that each candidate row must still pass.
     pub(crate) rest: Vec<NodeId>,
+    /// The slot whose text the first pattern of `rest` matches: its candidates carry tails.
+    pub(crate) path: Option<u16>,
     postings: HashMap<(u32, u32), (u32, u32), FixedState>,
-    rows: Vec<u32>,
+    candidates: Vec<Candidate>,
+}
+
+/// A row that a probe found, with what decides most of them without another look at memory: the
+/// last bytes of the text that its pattern begins with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Candidate {
+    pub(crate) row: u32,
+    prefix_len: u32,
+    tail: u64,
+}
+
+impl Candidate {
+    fn new(row: u32, prefix: &str) -> Candidate {
+        let prefix_len = u32::try_from(prefix.len()).unwrap_or(0);
+        Candidate { row, prefix_len, tail: tail_of(prefix.as_bytes(), prefix_len as usize) }
+    }
+
+    /// Whether the row's pattern may match: false only if it cannot.
+    pub(crate) fn may_match(&self, text: &[u8]) -> bool {
+        let len = self.prefix_len as usize;
+        len <= text.len() && tail_of(text, len) == self.tail
+    }
+}
+
+/// The last eight of the first `len` bytes, or all of them if they are fewer.
+fn tail_of(text: &[u8], len: usize) -> u64 {
+    let head = text.get(..len).unwrap_or(&[]);
+    match head.last_chunk::<8>() {
+        Some(tail) => u64::from_le_bytes(*tail),
+        None => head.iter().fold(0, |tail, byte| tail << 8 | u64::from(*byte)),
+    }
 }
 
 /// Where the probes of the first key come from.
@@ -53,9 +86,9 @@ pub(crate) struct Second {
 
 impl Alternative {
     /// Candidate rows of two keys, in the order of their ordinals.
-    pub(crate) fn candidates(&self, member: u32, second: u32) -> &[u32] {
+    pub(crate) fn candidates(&self, member: u32, second: u32) -> &[Candidate] {
         let Some((start, len)) = self.postings.get(&(member, second)) else { return &[] };
-        self.rows.get(*start as usize..(*start + *len) as usize).unwrap_or(&[])
+        self.candidates.get(*start as usize..(*start + *len) as usize).unwrap_or(&[])
     }
 
     /// Builds the table of one conjunction over all rows.
@@ -186,13 +219,19 @@ impl Builder<'_> {
             None => None,
         };
         let mut postings = HashMap::with_hasher(self.facts.texts.hasher());
-        let mut rows = Vec::with_capacity(self.facts.rows());
+        let path = rest.iter().find_map(|node| self.row_path(*node));
+        let prefix = |row: u32| {
+            let pattern = path.and_then(|(_, site)| self.facts.pattern(row as usize, site));
+            pattern.map_or("", |pattern| pattern.prefix())
+        };
+        let mut candidates = Vec::with_capacity(self.facts.rows());
         for (key, found) in keys {
-            let start = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+            let start = u32::try_from(candidates.len()).unwrap_or(u32::MAX);
             postings.insert(key, (start, u32::try_from(found.len()).unwrap_or(u32::MAX)));
-            rows.extend(found);
+            candidates.extend(found.into_iter().map(|row| Candidate::new(row, prefix(row))));
         }
-        Ok(Alternative { guards, member, second, rest, postings, rows })
+        let path = path.map(|(slot, _)| slot);
+        Ok(Alternative { guards, member, second, rest, path, postings, candidates })
     }
 
     /// The keys under which a row is filed for one conjunct.
@@ -245,6 +284,18 @@ impl Builder<'_> {
             Some(Test::InList { .. }) => Member::Elements { slot },
             _ => Member::Equal { slot, any },
         })
+    }
+
+    /// The slot and site of a node that matches a request's text with each row's pattern.
+    fn row_path(&self, node: NodeId) -> Option<(u16, u16)> {
+        let Node::Pattern { text, site: Site::Row(site) } = *self.code.nodes.get(node as usize)?
+        else {
+            return None;
+        };
+        match *self.code.nodes.get(text as usize)? {
+            Node::Slot(slot) => Some((slot, site)),
+            _ => None,
+        }
     }
 
     /// It reads no cell, or only cells that are the same in every row.

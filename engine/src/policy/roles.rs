@@ -10,7 +10,7 @@ use crate::dialect::Dialect;
 use crate::policy::rows::Row;
 use crate::text::Texts;
 use foldhash::fast::FixedState;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 /// The tenant under which casbin-rs keeps links without a tenant.
 const CASBIN_DEFAULT: &str = "DEFAULT";
@@ -19,9 +19,9 @@ const CASBIN_LEVELS: usize = 10;
 /// Closures of all role graphs of a policy.
 #[derive(Debug, Clone)]
 pub(crate) struct Roles {
-    /// (role definition, domain text) → graph; without a domain the text id is `u32::MAX`.
-    graphs: HashMap<(u16, u32), u32, FixedState>,
-    closures: HashMap<(u32, u32), (u32, u32), FixedState>,
+    /// (role definition, domain text, member) → a range of `reached`; without a domain the text id
+    /// is `u32::MAX`.
+    closures: HashMap<(u16, u32, u32), (u32, u32), FixedState>,
     reached: Vec<u32>,
     shared: Option<u32>,
 }
@@ -35,12 +35,7 @@ struct Graph {
 
 impl Roles {
     pub(crate) fn empty(texts: &Texts) -> Roles {
-        Roles {
-            graphs: HashMap::with_hasher(texts.hasher()),
-            closures: HashMap::with_hasher(texts.hasher()),
-            reached: Vec::new(),
-            shared: None,
-        }
+        Roles { closures: HashMap::with_hasher(texts.hasher()), reached: Vec::new(), shared: None }
     }
 
     /// Builds the closures of `links`, one list per role definition.
@@ -56,20 +51,17 @@ impl Roles {
         if dialect == Dialect::CasbinRs {
             roles.shared = Some(texts.intern(CASBIN_DEFAULT));
         }
-        let mut graphs: Vec<Graph> = Vec::new();
+        let mut graphs: BTreeMap<(u16, u32), Graph> = BTreeMap::new();
         for (definition, (rows, (_, arity))) in links.iter().zip(arities).enumerate() {
             let definition = u16::try_from(definition).unwrap_or(u16::MAX);
             for row in rows {
                 let [member, role, rest @ ..] = row.cells.as_slice() else { continue };
                 let domain = rest.first().filter(|_| *arity == 3).map(|text| texts.intern(text));
-                let graph = roles.graph_or_new(definition, domain, &mut graphs);
-                let (member, role) = (texts.intern(member), texts.intern(role));
-                if let Some(graph) = graphs.get_mut(graph) {
-                    graph.add(member, role, row.line);
-                }
+                let graph = graphs.entry(roles.key(definition, domain)).or_default();
+                graph.add(texts.intern(member), texts.intern(role), row.line);
             }
         }
-        for (index, graph) in graphs.iter().enumerate() {
+        for (key, graph) in &graphs {
             let mut names: Vec<u32> = graph.links.keys().copied().collect();
             names.sort_unstable();
             for name in names {
@@ -78,7 +70,7 @@ impl Roles {
                     Dialect::CasbinRs => Ok(graph.casbin_reach(name)),
                 };
                 match reached {
-                    Ok(reached) => roles.keep(index, name, reached),
+                    Ok(reached) => roles.keep(*key, name, reached),
                     Err(message) => {
                         let line = graph.first_line.get(&name).copied().unwrap_or(1);
                         let part = nth_line(source.text, line);
@@ -95,20 +87,6 @@ impl Roles {
         roles
     }
 
-    fn graph_or_new(
-        &mut self,
-        definition: u16,
-        domain: Option<u32>,
-        graphs: &mut Vec<Graph>,
-    ) -> usize {
-        let next = u32::try_from(graphs.len()).unwrap_or(u32::MAX);
-        let index = *self.graphs.entry(self.key(definition, domain)).or_insert(next);
-        if index == next {
-            graphs.push(Graph::default());
-        }
-        index as usize
-    }
-
     fn key(&self, definition: u16, domain: Option<u32>) -> (u16, u32) {
         match self.shared {
             Some(default) => (0, domain.unwrap_or(default)),
@@ -116,18 +94,18 @@ impl Roles {
         }
     }
 
-    fn keep(&mut self, graph: usize, name: u32, mut reached: Vec<u32>) {
+    fn keep(&mut self, (definition, domain): (u16, u32), name: u32, mut reached: Vec<u32>) {
         reached.sort_unstable();
         let start = u32::try_from(self.reached.len()).unwrap_or(u32::MAX);
         let len = u32::try_from(reached.len()).unwrap_or(u32::MAX);
         self.reached.extend(reached);
-        self.closures.insert((u32::try_from(graph).unwrap_or(u32::MAX), name), (start, len));
+        self.closures.insert((definition, domain, name), (start, len));
     }
 
     /// Everything that `member` reaches, itself left out when it has no link of its own.
     pub(crate) fn closure(&self, definition: u16, domain: Option<u32>, member: u32) -> &[u32] {
-        let graph = self.graphs.get(&self.key(definition, domain));
-        let range = graph.and_then(|graph| self.closures.get(&(*graph, member)));
+        let (definition, domain) = self.key(definition, domain);
+        let range = self.closures.get(&(definition, domain, member));
         let Some((start, len)) = range else { return &[] };
         self.reached.get(*start as usize..(*start + *len) as usize).unwrap_or(&[])
     }

@@ -4,7 +4,7 @@
 
 use crate::bind::{Binding, Part};
 use crate::bounds::{DIMENSIONS_MAX, LIMITS_PER_TENANT_MAX};
-use crate::cell::Parameters;
+use crate::cell::{LimitHash, Parameters};
 use crate::dialect::Dialect;
 use crate::expr::ast::Expr;
 use crate::expr::code::{Code, NodeId};
@@ -105,6 +105,8 @@ pub struct Quotas {
 #[derive(Debug, Clone)]
 pub(crate) struct Compiled {
     pub(crate) id: String,
+    /// Set when the tenant is linked.
+    pub(crate) hash: LimitHash,
     pub(crate) meter: String,
     pub(crate) parameters: Parameters,
     pub(crate) dimensions: Vec<u16>,
@@ -189,6 +191,7 @@ impl Quotas {
         };
         Some(Compiled {
             id: limit.id.clone(),
+            hash: LimitHash::default(),
             meter: limit.meter.clone(),
             parameters: Parameters {
                 generation,
@@ -209,6 +212,18 @@ impl Quotas {
                 .map_err(|error| format!("`{text}`: {}", error.message))
         };
         self.code.fixed.iter().map(compile).collect()
+    }
+
+    /// Binds the limits to a tenant: the same limit of two tenants never shares a cell.
+    pub(crate) fn bind(&mut self, tenant: &str) {
+        for limit in &mut self.limits {
+            limit.hash = LimitHash::of(tenant, &limit.id);
+        }
+    }
+
+    /// The most that a limit lets wait: its burst.
+    pub fn of(&self, limit: u16) -> u64 {
+        self.limits.get(usize::from(limit)).map_or(0, |limit| limit.parameters.burst)
     }
 
     /// The id of a limit by its position, as `LimitUse::limit` gives it.

@@ -5,7 +5,7 @@
 //! leaves every later answer as it would have been without it.
 
 use crate::bounds::LIMITS_PER_REQUEST_MAX;
-use crate::cell::{Cell, Cells, Key};
+use crate::cell::{Cells, Key};
 use crate::expr::eval_strict::Machine;
 use crate::quota::bucket::{Check, check, give_back, remaining};
 use crate::quota::limit::{Compiled, Mode, Quotas, Stage};
@@ -19,7 +19,6 @@ pub struct LimitUse {
     /// Position among the tenant's limits.
     pub limit: u16,
     pub remaining: u64,
-    pub of: u64,
     pub mode: Mode,
     /// The amount did not fit: a refusal if hard, a warning if soft.
     pub exceeded: bool,
@@ -34,7 +33,7 @@ pub struct LimitUses {
 
 impl Default for LimitUses {
     fn default() -> LimitUses {
-        let unused = LimitUse { limit: 0, remaining: 0, of: 0, mode: Mode::Hard, exceeded: false };
+        let unused = LimitUse { limit: 0, remaining: 0, mode: Mode::Hard, exceeded: false };
         LimitUses { uses: [unused; LIMITS_PER_REQUEST_MAX], count: 0 }
     }
 }
@@ -42,6 +41,13 @@ impl Default for LimitUses {
 impl LimitUses {
     pub fn as_slice(&self) -> &[LimitUse] {
         self.uses.get(..self.count).unwrap_or(&[])
+    }
+
+    fn set_remaining(&mut self, limit: u16, remaining: u64) {
+        let mut uses = self.uses.iter_mut().take(self.count);
+        if let Some(limit_use) = uses.find(|limit_use| limit_use.limit == limit) {
+            limit_use.remaining = remaining;
+        }
     }
 
     fn push(&mut self, limit_use: LimitUse) -> bool {
@@ -72,7 +78,6 @@ pub(crate) enum Refusal {
 /// What a request asks of the quotas.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ask<'a> {
-    pub(crate) tenant: &'a str,
     pub(crate) slots: &'a [Value<'a>],
     /// `None`: as if nothing was said. An empty list looks without taking.
     pub(crate) amounts: Option<&'a [Amount<'a>]>,
@@ -80,14 +85,20 @@ pub(crate) struct Ask<'a> {
     pub(crate) stage: Stage,
 }
 
+/// A limit that is to be taken from.
 #[derive(Clone, Copy)]
-struct Pending<'t> {
-    key: Key,
-    cell: Option<Cell<'t>>,
+struct Pending {
+    /// Its cell, or `NO_CELL` until it has one.
+    address: usize,
     amount: u32,
     position: u16,
     taken: bool,
 }
+
+const NO_CELL: usize = usize::MAX;
+/// Stands in `LimitUse::remaining` until the taking is done.
+const UNCOUNTED: u64 = 0;
+const NOTHING: Pending = Pending { address: NO_CELL, amount: 0, position: 0, taken: false };
 
 impl Quotas {
     /// Takes from every limit of the stage that applies, or from none.
@@ -97,25 +108,21 @@ impl Quotas {
         ask: Ask<'_>,
         uses: &mut LimitUses,
     ) -> Result<(), Refusal> {
-        let mut pending: [Option<Pending<'_>>; LIMITS_PER_REQUEST_MAX] =
-            [None; LIMITS_PER_REQUEST_MAX];
+        let mut pending = [NOTHING; LIMITS_PER_REQUEST_MAX];
         let mut count = 0;
         let mut binding: Option<(u64, Refusal)> = None;
-        let before = uses.count;
         for (position, limit) in self.limits.iter().enumerate() {
             if limit.stage != ask.stage || !self.applies(limit, ask) {
                 continue;
             }
             let position = u16::try_from(position).unwrap_or(u16::MAX);
-            let Some(key) = self.key(limit, cells, ask) else {
+            let Some(key) = limit.key(cells, ask.slots) else {
                 match limit.mode {
                     Mode::Hard => return Err(Refusal::BadRequest),
                     _ => continue,
                 }
             };
-            let Some(amount) = limit.amount(ask.amounts) else {
-                return Err(Refusal::BadRequest);
-            };
+            let amount = limit.amount(ask.amounts).ok_or(Refusal::BadRequest)?;
             let cell = cells.find(key);
             if let Some(cell) = cell.filter(|cell| cell.is_older_than(limit.parameters)) {
                 cells.adopt(cell, limit.parameters, ask.now_ns);
@@ -130,61 +137,63 @@ impl Quotas {
                     binding = Some((wait, refusal));
                 }
             }
-            let left = remaining(cell, limit.parameters, ask.now_ns);
-            let exceeded = fits != Check::Fits;
-            let mode = limit.mode;
-            let of = limit.parameters.burst;
-            if !uses.push(LimitUse { limit: position, remaining: left, of, mode, exceeded }) {
+            let (mode, exceeded) = (limit.mode, fits != Check::Fits);
+            let is_taken = !exceeded && amount > 0;
+            // What is taken is counted again behind the taking, unless another limit refuses.
+            let remaining = match is_taken {
+                true => UNCOUNTED,
+                false => remaining(cell, limit.parameters, ask.now_ns),
+            };
+            if !uses.push(LimitUse { limit: position, remaining, mode, exceeded }) {
                 return Err(Refusal::BadRequest);
             }
-            if let (false, Some(place)) = (exceeded || amount == 0, pending.get_mut(count)) {
-                *place = Some(Pending { key, cell, amount, position, taken: false });
+            if let (true, Some(place)) = (is_taken, pending.get_mut(count)) {
+                let address = cell.map_or(NO_CELL, |cell| cell.address);
+                *place = Pending { address, amount, position, taken: false };
                 count += 1;
             }
         }
-        if let Some((_, refusal)) = binding {
-            return Err(refusal);
-        }
         let pending = pending.get_mut(..count).unwrap_or_default();
-        self.take(cells, ask, pending)?;
-        for entry in pending.iter().flatten() {
-            let after = self
-                .limits
-                .get(usize::from(entry.position))
-                .map_or(0, |limit| remaining(entry.cell, limit.parameters, ask.now_ns));
-            let uses = uses.uses.get_mut(before..uses.count).unwrap_or_default();
-            if let Some(limit_use) = uses.iter_mut().find(|u| u.limit == entry.position) {
-                limit_use.remaining = after;
+        let outcome = match binding {
+            Some((_, refusal)) => Err(refusal),
+            None => self.take(cells, ask, pending),
+        };
+        for entry in pending.iter() {
+            let parameters = self.limits.get(usize::from(entry.position)).map(|l| l.parameters);
+            if let Some(parameters) = parameters {
+                let left = remaining(cells.at(entry.address), parameters, ask.now_ns);
+                uses.set_remaining(entry.position, left);
             }
         }
-        Ok(())
+        outcome
     }
 
     /// Takes in ascending order of cells; on a lost race gives back and refuses.
-    fn take<'t>(
+    fn take(
         &self,
-        cells: &Cells<'t>,
+        cells: &Cells<'_>,
         ask: Ask<'_>,
-        pending: &mut [Option<Pending<'t>>],
+        pending: &mut [Pending],
     ) -> Result<(), Refusal> {
-        for entry in pending.iter_mut().flatten().filter(|entry| entry.cell.is_none()) {
+        for entry in pending.iter_mut().filter(|entry| entry.address == NO_CELL) {
             let Some(limit) = self.limits.get(usize::from(entry.position)) else { continue };
-            entry.cell = cells.find_or_insert(entry.key, limit.parameters);
-            if entry.cell.is_none() {
-                match limit.mode {
-                    Mode::Hard => return Err(Refusal::StoreFull),
-                    _ => entry.amount = 0,
-                }
+            let key = limit.key(cells, ask.slots);
+            let cell = key.and_then(|key| cells.find_or_insert(key, limit.parameters));
+            match (cell, limit.mode) {
+                (Some(cell), _) => entry.address = cell.address,
+                (None, Mode::Hard) => return Err(Refusal::StoreFull),
+                (None, _) => {}
             }
         }
-        pending.sort_unstable_by_key(|entry| {
-            entry.and_then(|entry| entry.cell).map_or(usize::MAX, |cell| cell.address)
-        });
+        if pending.len() > 1 {
+            pending.sort_unstable_by_key(|entry| entry.address);
+        }
         let mut lost = None;
-        for entry in pending.iter_mut().flatten() {
-            let Some(limit) = self.limits.get(usize::from(entry.position)) else { continue };
+        for entry in pending.iter_mut() {
+            let limit = self.limits.get(usize::from(entry.position));
+            let (Some(limit), Some(cell)) = (limit, cells.at(entry.address)) else { continue };
             let Some(amount) = NonZeroU32::new(entry.amount) else { continue };
-            let taken = check(entry.cell, limit.parameters, amount, ask.now_ns, true);
+            let taken = check(Some(cell), limit.parameters, amount, ask.now_ns, true);
             entry.taken = taken == Check::Fits;
             if !entry.taken && limit.mode == Mode::Hard {
                 lost = Some(entry.position);
@@ -192,9 +201,9 @@ impl Quotas {
             }
         }
         let Some(limit) = lost else { return Ok(()) };
-        for entry in pending.iter().flatten().filter(|entry| entry.taken) {
+        for entry in pending.iter().filter(|entry| entry.taken) {
             let limit = self.limits.get(usize::from(entry.position));
-            if let (Some(limit), Some(cell)) = (limit, entry.cell) {
+            if let (Some(limit), Some(cell)) = (limit, cells.at(entry.address)) {
                 give_back(cell, limit.parameters, entry.amount);
             }
         }
@@ -208,14 +217,14 @@ impl Quotas {
         let mut machine = Machine { code: &self.code, facts: &self.facts, slots: ask.slots, fuel };
         machine.truth(when, 0) != Some(false)
     }
+}
 
-    /// The key of a limit's cell; `None` if a dimension has no value.
-    fn key(&self, limit: &Compiled, cells: &Cells<'_>, ask: Ask<'_>) -> Option<Key> {
-        let mut key = cells.key();
-        key.part(0, ask.tenant.as_bytes());
-        key.part(0, limit.id.as_bytes());
-        for dimension in &limit.dimensions {
-            match ask.slots.get(usize::from(*dimension))? {
+impl Compiled {
+    /// The key of its cell; `None` if a dimension has no value.
+    fn key(&self, cells: &Cells<'_>, slots: &[Value<'_>]) -> Option<Key> {
+        let mut key = cells.key(self.hash);
+        for dimension in &self.dimensions {
+            match slots.get(usize::from(*dimension))? {
                 Value::Str(text) => key.part(1, text.as_bytes()),
                 Value::Int(int) => key.part(2, &int.to_le_bytes()),
                 Value::Dec { mantissa, scale } => {
@@ -228,9 +237,6 @@ impl Quotas {
         }
         Some(key.finish())
     }
-}
-
-impl Compiled {
     /// The amount that a request asks of this limit; `None` if nothing says how much.
     fn amount(&self, asked: Option<&[Amount<'_>]>) -> Option<u32> {
         if asked.is_some_and(<[Amount<'_>]>::is_empty) {

@@ -68,12 +68,11 @@ fn steps_without_configuration_refuse_nothing() {
     // reach it, at any time and with any attribute.
     let state = tenant(MODEL, ROWS, &[], 1);
     let table = Table::new(1);
-    let attributes =
-        ["region", "provider", "host"].map(|path| Attribute {
-            part: Part::Context,
-            path,
-            value: Value::Str("x"),
-        });
+    let attributes = ["region", "provider", "host"].map(|path| Attribute {
+        part: Part::Context,
+        path,
+        value: Value::Str("x"),
+    });
     for now in [0, NOW.0, u64::MAX] {
         let mut request = request("alice", "/v1/models/small", "create");
         request.attributes = &attributes;
@@ -106,7 +105,8 @@ fn bounds_of_a_request_hold_at_n_and_break_at_n_plus_one() {
 #[test]
 fn limits_of_a_request_are_bounded_and_their_dimensions_required() {
     let table = Table::new(64);
-    let many = |n: usize| -> Vec<Limit> { (0..n).map(|i| limit(&format!("l{i}"), 9, &[])).collect() };
+    let many =
+        |n: usize| -> Vec<Limit> { (0..n).map(|i| limit(&format!("l{i}"), 9, &[])).collect() };
     let ask = |limits: &[Limit]| {
         let state = tenant(MODEL, "p, alice, name, read, allow\n", limits, 1);
         let request = request("alice", "name", "read");
@@ -123,7 +123,12 @@ fn limits_of_a_request_are_bounded_and_their_dimensions_required() {
 #[test]
 fn a_full_stripe_is_an_answer() {
     let table = Table::new(1);
-    let state = tenant(MODEL, "p, role:all, name, read, allow\n", &[limit("l", 9, &[(Part::Subject, "")])], 1);
+    let state = tenant(
+        MODEL,
+        "p, role:all, name, read, allow\n",
+        &[limit("l", 9, &[(Part::Subject, "")])],
+        1,
+    );
     let names: Vec<String> = (0..17).map(|n| format!("u{n}")).collect();
     let links: String = names.iter().map(|name| format!("g, {name}, role:all\n")).collect();
     drop(state);

@@ -7,7 +7,8 @@ use tollgate_engine::{
 };
 
 fn model(tokens: &str, columns: &str, roles: &str, effect: &str, matcher: &str) -> String {
-    let roles = if roles.is_empty() { String::new() } else { format!("[role_definition]\n{roles}\n") };
+    let roles =
+        if roles.is_empty() { String::new() } else { format!("[role_definition]\n{roles}\n") };
     format!(
         "[request_definition]\nr = {tokens}\n[policy_definition]\np = {columns}\n{roles}\
          [policy_effect]\ne = {effect}\n[matchers]\nm = {matcher}\n"
@@ -55,7 +56,8 @@ fn a_list_of_the_request_is_indexed() {
     let matcher = "(r.obj.tenant == r.sub.tenant || r.sub.level == \"platform\") && \
         ((p.sub in r.sub.roles && p.act == r.act) || (p.sub == \"custom\" && r.act in r.sub.grants))";
     let text = model("sub, obj, act", "sub, act, eft", "", BOTH, matcher);
-    let rows = "p, admin, tenant:create, allow\np, auditor, audit:read, allow\np, custom, *, allow\n";
+    let rows =
+        "p, admin, tenant:create, allow\np, auditor, audit:read, allow\np, custom, *, allow\n";
     let set = compile(&text, rows).unwrap();
     let (admin, grants) = ([Value::Str("admin")], [Value::Str("key:read")]);
     let ask = |level, roles: &[Value<'_>], grants: &[Value<'_>], act| {
@@ -158,15 +160,18 @@ fn what_cannot_be_compiled_is_refused_at_load() {
 #[test]
 fn alternatives_beyond_the_bound_are_scanned_with_a_warning() {
     let matcher = |n: usize| {
-        let parts: Vec<String> = (0..n).map(|i| format!("r.obj == \"{i}\" && r.sub == p.sub")).collect();
+        let parts: Vec<String> =
+            (0..n).map(|i| format!("r.obj == \"{i}\" && r.sub == p.sub")).collect();
         parts.join(" || ")
     };
-    let compile = |n| compile(&model("sub, obj", "sub, obj", "", ALLOW, &matcher(n)), "p, a, x\n").unwrap();
+    let compile =
+        |n| compile(&model("sub, obj", "sub, obj", "", ALLOW, &matcher(n)), "p, a, x\n").unwrap();
     let (indexed, scanned) = (compile(ALTERNATIVES_MAX), compile(ALTERNATIVES_MAX + 1));
     assert!(indexed.warnings().is_empty());
     assert_eq!(scanned.warnings().iter().next().map(|f| f.code), Some(Code::ScannedPolicy));
     for set in [indexed, scanned] {
-        let tuple = |slot: &tollgate_engine::Slot| Value::Str(if slot.token == 0 { "a" } else { "3" });
+        let tuple =
+            |slot: &tollgate_engine::Slot| Value::Str(if slot.token == 0 { "a" } else { "3" });
         let tuple: Vec<Value<'_>> = set.slots().iter().map(tuple).collect();
         assert_eq!(set.evaluate(&tuple), Verdict::Allow { rule: Some(0) });
     }
@@ -178,15 +183,24 @@ fn attribute_paths_are_bounded() {
         let parts: Vec<String> = (0..n).map(|i| format!("r.sub.a{i} == \"x\"")).collect();
         parts.join(" && ")
     };
-    let ask = |n| code_of(compile(&model("sub, obj", "sub, obj", "", ALLOW, &matcher(n)), "p, a, x\n"));
+    let ask =
+        |n| code_of(compile(&model("sub, obj", "sub, obj", "", ALLOW, &matcher(n)), "p, a, x\n"));
     assert_eq!(ask(SLOTS_MAX), None);
     assert_eq!(ask(SLOTS_MAX + 1), Some(Code::BoundExceeded));
 }
 
 #[test]
 fn priority_is_the_order_of_rows() {
-    let text = model("sub, act", "sub, act, eft", "", "priority(p.eft) || deny", "r.sub == p.sub && (r.act == p.act || p.act == \"*\")");
-    let set = compile(&text, "p, a, drop, deny\np, a, *, allow\np, b, *, allow\np, b, drop, deny\n").unwrap();
+    let text = model(
+        "sub, act",
+        "sub, act, eft",
+        "",
+        "priority(p.eft) || deny",
+        "r.sub == p.sub && (r.act == p.act || p.act == \"*\")",
+    );
+    let set =
+        compile(&text, "p, a, drop, deny\np, a, *, allow\np, b, *, allow\np, b, drop, deny\n")
+            .unwrap();
     for (sub, act, expected) in [
         ("a", "drop", Verdict::Deny { rule: 0 }),
         ("a", "read", Verdict::Allow { rule: Some(1) }),

@@ -63,7 +63,8 @@ impl Twin {
             let amount = if limit.meter == "tokens" { tokens } else { 1 };
             let who = if limit.dimensions.is_empty() { "" } else { subject };
             let key = (index, who.to_owned());
-            let interval = u128::from(limit.bucket.period_ns.div_ceil(u64::from(limit.bucket.count)));
+            let interval =
+                u128::from(limit.bucket.period_ns.div_ceil(u64::from(limit.bucket.count)));
             let level = self.level_at(&key, now) + u128::from(amount) * interval;
             if level > u128::from(limit.bucket.burst) * interval {
                 return false;
@@ -84,8 +85,7 @@ fn random_requests_get_the_naive_twins_answers() {
         let limits: Vec<Limit> = (0..count)
             .map(|i| {
                 let name = if random.bool() { "tokens" } else { "requests" };
-                let bucket =
-                    (random.u32(1..50), random.u64(1..5) * 1_000 * MS, random.u32(1..60));
+                let bucket = (random.u32(1..50), random.u64(1..5) * 1_000 * MS, random.u32(1..60));
                 limit(&format!("{name}{i}"), bucket, random.bool())
             })
             .collect();
@@ -124,7 +124,10 @@ fn random_requests_get_the_naive_twins_answers() {
 
 #[test]
 fn a_refusal_writes_nothing() {
-    let limits = [limit("requests-wide", (1, 1_000 * MS, 100), false), limit("requests-tight", (1, 1_000 * MS, 1), true)];
+    let limits = [
+        limit("requests-wide", (1, 1_000 * MS, 100), false),
+        limit("requests-tight", (1, 1_000 * MS, 1), true),
+    ];
     let state = tenant(OPEN, "p, read\n", &limits, 1);
     let table = Table::new(64);
     assert_eq!(ask(&state, &table, "a", None, START).reason, Reason::Allow);
@@ -200,17 +203,25 @@ fn a_changed_limit_keeps_what_was_used() {
     // Raised: the six stay used. Lowered below them: nothing is left, nothing is negative.
     assert_eq!(look(&version((20, second, 20), 2)), 14);
     assert_eq!(look(&version((5, second, 5), 3)), 0);
-    assert_eq!(ask(&version((5, second, 5), 3), &table, "a", None, START).reason, Reason::QuotaExceeded);
+    assert_eq!(
+        ask(&version((5, second, 5), 3), &table, "a", None, START).reason,
+        Reason::QuotaExceeded
+    );
 }
 
 #[test]
 fn threads_never_pass_a_limit() {
-    let limits = [limit("requests-one", (1, 3_600 * 1_000 * MS, 500), false), limit("requests-two", (1, 3_600 * 1_000 * MS, 400), false)];
+    let limits = [
+        limit("requests-one", (1, 3_600 * 1_000 * MS, 500), false),
+        limit("requests-two", (1, 3_600 * 1_000 * MS, 400), false),
+    ];
     let state = tenant(OPEN, "p, read\n", &limits, 1);
     let table = Table::new(64);
     let allowed: usize = std::thread::scope(|scope| {
         let work = || {
-            (0..1_000).filter(|_| ask(&state, &table, "a", None, START).reason == Reason::Allow).count()
+            (0..1_000)
+                .filter(|_| ask(&state, &table, "a", None, START).reason == Reason::Allow)
+                .count()
         };
         let threads: Vec<_> = (0..4).map(|_| scope.spawn(work)).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()

@@ -1,0 +1,433 @@
+//! The command line as people run it: golden findings, exit codes, `up` and the lines it prints,
+//! and the console blocks of the README.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_tollgate");
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+/// A folder of its own, removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Folder {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("tgc-{}-{next}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    fn write(&self, name: &str, content: &[u8]) {
+        let path = self.0.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(PROGRAM)
+        .args(arguments)
+        .current_dir(folder)
+        .env("NO_COLOR", "1")
+        .env_remove("TOLLGATE_RUN")
+        .env_remove("TOLLGATE_DATA")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+const MODEL: &str = "[request_definition]\nr = sub, obj, act\n\n[policy_definition]\np = sub, obj, act, eft\n\n\
+    [role_definition]\ng = _, _\n\n[policy_effect]\ne = some(where (p.eft == allow))\n\n\
+    [matchers]\nm = g(r.sub, p.sub) && keyMatch2(r.obj, p.obj) && r.act == p.act\n";
+const ROWS: &str = "p, staff, /docs/:id, read, allow\ng, alice, staff\n";
+const TESTS: &str =
+    "tests:\n  - {subject: alice, resource: /docs/1, action: read, expect: allow}\n";
+const DOMAINS: &str = "[request_definition]\nr = sub, dom, obj\n\n[policy_definition]\np = sub, dom, obj\n\n\
+    [role_definition]\ng = _, _, _\n\n[policy_effect]\ne = some(where (p.eft == allow))\n\n\
+    [matchers]\nm = g(r.sub, p.sub, r.dom) && r.dom == p.dom && r.obj == p.obj\n";
+
+/// One bad folder: a label, and the files that differ from the good ones.
+fn bad_folders() -> Vec<(&'static str, Vec<(&'static str, Vec<u8>)>)> {
+    let model = |from: &str, to: &str| vec![("model.conf", MODEL.replace(from, to).into_bytes())];
+    let rows = |rows: &str| vec![("policy.csv", rows.as_bytes().to_vec())];
+    let limits = |text: &str| vec![("limits.toml", text.as_bytes().to_vec())];
+    let tenant = |text: &str| vec![("tenant.toml", text.as_bytes().to_vec())];
+    let tests = |text: &str| vec![("tests.yaml", text.as_bytes().to_vec())];
+    let limit = |from: &str, to: &str| {
+        let good = "[[limit]]\nid = \"calls\"\nmeter = \"requests\"\nbucket = { rate = \"10/s\", burst = 20 }\n";
+        limits(&good.replace(from, to))
+    };
+    let matcher =
+        |text: &str| model("g(r.sub, p.sub) && keyMatch2(r.obj, p.obj) && r.act == p.act", text);
+    let domains =
+        |rows: &str| vec![("model.conf", DOMAINS.into()), ("policy.csv", rows.as_bytes().to_vec())];
+    let many = (0..9).map(|i| format!("r.act == \"{i}\" && r.sub == p.sub")).collect::<Vec<_>>();
+    let chain: String = (0..11).map(|i| format!("g, r{i}, r{}\n", i + 1)).collect();
+    vec![
+        ("missing-section", model("e = some(where (p.eft == allow))\n", "")),
+        ("field-count", rows("p, staff, /docs/:id, read\n# two errors in one load\np, a\n")),
+        ("unknown-section", model("[matchers]", "[matcher]")),
+        ("malformed-line", model("g = _, _", "g _, _")),
+        ("duplicate-definition", model("g = _, _", "g = _, _\ng = _, _")),
+        ("unknown-effect", model("some(where (p.eft == allow))", "any(allow)")),
+        ("unknown-token", model("p.act\n", "p.actt\n")),
+        ("syntax", model("&& r.act", "& r.act")),
+        ("unknown-function", model("keyMatch2", "keyMatsh2")),
+        ("unsupported-function", model("keyMatch2", "keyMatch4")),
+        ("argument-count", model("keyMatch2(r.obj, p.obj)", "keyMatch2(r.obj)")),
+        ("argument-kind", model("keyMatch2(r.obj, p.obj)", "keyMatch2(r.obj, r.sub)")),
+        ("unbound-token", model("r = sub, obj, act", "r = sub, obj, act, mood")),
+        (
+            "domain-not-implied",
+            vec![
+                ("model.conf", DOMAINS.replace(" && r.dom == p.dom", "").into_bytes()),
+                ("policy.csv", b"p, a, t, x\n".to_vec()),
+            ],
+        ),
+        ("unknown-ptype", rows("g1, alice, staff\n")),
+        ("malformed-row", rows("p, \"staff, /docs/:id, read, allow\n")),
+        ("duplicate-row", rows("g, alice, staff\ng, alice, staff\n")),
+        ("unknown-effect-value", rows("p, staff, /docs/:id, read, allowed\n")),
+        ("bad-pattern", rows("p, staff, /docs/(a|b), read, allow\n")),
+        ("pattern-too-large", {
+            let mut files = matcher("regexMatch(r.obj, p.obj)");
+            files.extend(rows("p, staff, (\\w{50}){50}, read, allow\n"));
+            files
+        }),
+        ("role-depth", rows(&chain)),
+        (
+            "bound-exceeded",
+            matcher(
+                &(0..33).map(|i| format!("r.sub.a{i} == \"x\"")).collect::<Vec<_>>().join(" && "),
+            ),
+        ),
+        ("wildcard-link", domains("p, a, t, x\ng, a, b, *\n")),
+        ("foreign-domain", {
+            let mut files = domains("p, a, north, x\np, a, south, x\n");
+            files.extend(tenant("tenant = \"north\"\n"));
+            files
+        }),
+        ("unsupported-definition", model("r = sub, obj, act", "r = sub, obj, act\nr2 = sub")),
+        ("not-utf8", vec![("policy.csv", b"p, staff, /docs/\xff, read, allow\n".to_vec())]),
+        ("missing-file", vec![("policy.csv", Vec::new())]),
+        (
+            "allows-by-default",
+            model("some(where (p.eft == allow))", "!some(where (p.eft == deny))"),
+        ),
+        ("comment-in-value", model("g = _, _", "g = _, _ # roles")),
+        ("scanned-policy", matcher(&many.join(" || "))),
+        ("toml-syntax", limits("[[limit]\n")),
+        ("unknown-key", limit("burst", "brust")),
+        ("wrong-type", limit("20", "\"20\"")),
+        ("missing-key", limit("meter = \"requests\"\n", "")),
+        ("bad-rate", limit("10/s", "ten a second")),
+        (
+            "not-yet-supported",
+            limit(
+                "bucket = { rate = \"10/s\", burst = 20 }",
+                "budget = { amount = 5, window = \"day\" }",
+            ),
+        ),
+        ("out-of-range", limit("20", "5_000_000_000")),
+        ("duplicate-limit", {
+            let one =
+                "[[limit]]\nid = \"calls\"\nmeter = \"requests\"\nbucket = { rate = \"10/s\" }\n";
+            limits(&format!("{one}{one}"))
+        }),
+        ("unknown-dimension", limit("burst = 20 }", "burst = 20 }\ndimensions = [\"subjekt\"]")),
+        ("bad-name", limit("\"calls\"", "\"Calls!\"")),
+        ("yaml-syntax", tests("tests: [\n")),
+        ("no-tests", tests("tests: []\n")),
+        ("bad-time", tests(&TESTS.replace("expect: allow", "expect: allow, at: noon"))),
+    ]
+}
+
+#[test]
+fn every_finding_looks_as_it_should() {
+    let mut all = String::new();
+    for (label, files) in bad_folders() {
+        let folder = Folder::new();
+        for (name, content) in [("model.conf", MODEL), ("policy.csv", ROWS), ("tests.yaml", TESTS)]
+        {
+            folder.write(&format!("bad/{name}"), content.as_bytes());
+        }
+        for (name, content) in &files {
+            folder.write(&format!("bad/{name}"), content);
+        }
+        if label == "missing-file" {
+            std::fs::remove_file(folder.0.join("bad/policy.csv")).unwrap();
+        }
+        let output = run(&folder.0, &["policy", "test", "bad"]);
+        let shown = text(&output.stderr);
+        assert!(shown.contains(&format!("[{label} ")), "{label}: {shown}");
+        let warns = ["allows-by-default", "scanned-policy"].contains(&label);
+        let code = output.status.code();
+        assert!(if warns { code != Some(4) } else { code == Some(4) }, "{label}: {code:?}");
+        all.push_str(&format!("── {label}\n{}\n", shown.trim_end()));
+    }
+    let path = format!("{}/tests/golden/findings.txt", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::create_dir_all(Path::new(&path).parent().unwrap()).unwrap();
+        std::fs::write(&path, &all).unwrap();
+    }
+    assert!(
+        std::fs::read_to_string(&path).unwrap_or_default() == all,
+        "UPDATE_GOLDEN=1 shows the change:\n{all}"
+    );
+}
+
+#[test]
+fn every_code_has_a_bad_folder_or_a_test_of_the_sidecar() {
+    let labels: Vec<&str> = bad_folders().iter().map(|(label, _)| *label).collect();
+    let elsewhere = ["duplicate-tenant", "unknown-variable"];
+    for code in tollgate_engine::Code::ALL {
+        let name = code.name();
+        assert!(labels.contains(&name) || elsewhere.contains(&name), "{name}");
+    }
+}
+
+#[test]
+fn a_page_of_every_code_is_printed_offline() {
+    let names = tollgate_engine::Code::ALL.iter().map(|code| (code.name(), code.number()));
+    let reasons = tollgate_engine::Reason::ALL.iter().map(|r| (r.name(), r.number()));
+    for (name, number) in names.chain(reasons) {
+        for wanted in [name.to_owned(), number.to_string()] {
+            let output = run(Path::new(ROOT), &["errors", &wanted]);
+            let page = text(&output.stdout);
+            assert!(page.starts_with(&format!("### {number} {name}\n")), "{wanted}: {page}");
+            assert!(page.contains("**What to do:**"), "{page}");
+            assert_eq!(page.matches("###").count(), 1, "{page}");
+        }
+    }
+    assert_eq!(run(Path::new(ROOT), &["errors", "no-such"]).status.code(), Some(2));
+}
+
+#[test]
+fn the_six_cases_and_the_demo_pass_their_tests() {
+    let output = run(Path::new(ROOT), &["policy", "test", "policies", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let (mut passed, mut uncovered) = (0, 0);
+    let lines = text(&output.stdout);
+    assert_eq!(lines.lines().count(), 6);
+    for line in lines.lines() {
+        let report: serde_json::Value = serde_json::from_str(line).unwrap();
+        passed += report["passed"].as_u64().unwrap();
+        uncovered += report["uncovered"].as_array().unwrap().len();
+        assert_eq!(report["casbin"]["differing"], 0, "{line}");
+    }
+    assert!(passed >= 150, "{passed}");
+    assert_eq!(uncovered, 0);
+    let demo = run(Path::new(ROOT), &["policy", "test", "cli/demo"]);
+    assert_eq!(demo.status.code(), Some(0), "{}", text(&demo.stdout));
+}
+
+#[test]
+fn a_failing_row_says_where_why_and_by_which_path() {
+    let folder = Folder::new();
+    folder.write("bad/model.conf", MODEL.as_bytes());
+    folder.write("bad/policy.csv", "p, staff, /docs/:id, read, allow\np, boss, /x, read, allow\ng, search, staff\ng, alice, search\n".as_bytes());
+    folder.write("bad/tests.yaml", b"tests:\n  - {subject: alice, resource: /docs/1, action: read, expect: deny}\n  - {subject: alice, resource: /docs/1, action: read, expect: allow, rule: \"policy.csv:2\"}\n  - {subject: bob, resource: /docs/1, action: read, expect: allow}\n");
+    let output = run(&folder.0, &["policy", "test", "bad"]);
+    assert_eq!(output.status.code(), Some(1));
+    let shown = text(&output.stdout);
+    for line in [
+        "FAIL  tests.yaml:2   bad  alice  /docs/1  read      expected deny, got allow",
+        "      allowed by   policy.csv:1    p, staff, /docs/:id, read, allow",
+        "      as           alice → search (policy.csv:4) → staff (policy.csv:3)",
+        "FAIL  tests.yaml:3   bad  alice  /docs/1  read      expected policy.csv:2 to decide, policy.csv:1 did",
+        "      reason       no-rule",
+        "not covered        policy.csv:2   p, boss, /x, read, allow",
+        "bad: 0 passed, 3 failed, 0 skipped · casbin agrees on 3/3 · 1 of 2 rules covered",
+    ] {
+        assert!(shown.contains(line), "{line}\nin\n{shown}");
+    }
+    let filtered = run(&folder.0, &["policy", "test", "bad", "--filter", "bob"]);
+    assert!(text(&filtered.stdout).contains("0 passed, 1 failed, 2 skipped"));
+    let nothing = run(&folder.0, &["policy", "test", "bad", "--filter", "zzz"]);
+    assert_eq!(nothing.status.code(), Some(1), "no row is a failure");
+}
+
+#[test]
+fn enforce_answers_as_casbins_own_tools_do() {
+    let folder = Folder::new();
+    folder.write("m.conf", MODEL.as_bytes());
+    folder.write("p.csv", ROWS.as_bytes());
+    folder.write(
+        "abac.conf",
+        MODEL.replace("g(r.sub, p.sub)", "r.sub.age > 17 && r.sub.name == p.sub").as_bytes(),
+    );
+    folder.write("requests", b"[\"alice\",\"/docs/1\",\"read\"]\n\n[\"alice\"]\n[\"alice\",\"/docs/1\",\"write\"]\n{}\nnot json\n[\"a\",\"b\",{\"x\":[[1]]}]\n");
+    let base = ["policy", "enforce", "-m", "m.conf", "-p", "p.csv"];
+    let ask = |more: &[&str]| {
+        let output = run(&folder.0, &[&base[..], more].concat());
+        (output.status.code().unwrap(), text(&output.stdout))
+    };
+    let row = "[\"staff\",\"/docs/:id\",\"read\",\"allow\"]";
+    assert_eq!(
+        ask(&["alice", "/docs/1", "read"]),
+        (0, format!("{{\"allow\":true,\"explain\":{row}}}\n"))
+    );
+    assert_eq!(
+        ask(&["bob", "/docs/1", "read"]),
+        (1, "{\"allow\":false,\"explain\":[]}\n".to_owned())
+    );
+    assert_eq!(ask(&["--dialect", "casbin-rs", "alice", "/docs/1", "read"]).0, 0);
+    assert_eq!(ask(&["alice"]).0, 2);
+    assert_eq!(ask(&["--dialect", "other", "alice", "/docs/1", "read"]).0, 2);
+    let refused = |code| format!("{{\"allow\":false,\"explain\":[],\"error\":\"{code}\"}}\n");
+    let expected = [
+        format!("{{\"allow\":true,\"explain\":{row}}}\n"),
+        refused("argument-count"),
+        "{\"allow\":false,\"explain\":[]}\n".to_owned(),
+        refused("invalid"),
+        refused("malformed-json"),
+        refused("invalid"),
+    ]
+    .concat();
+    assert_eq!(ask(&["--requests", "requests"]), (0, expected));
+    let abac = |subject: &str| {
+        let arguments =
+            ["policy", "enforce", "-m", "abac.conf", "-p", "p.csv", subject, "/docs/1", "read"];
+        run(&folder.0, &arguments).status.code()
+    };
+    assert_eq!(abac("{\"name\":\"staff\",\"age\":18}"), Some(0));
+    assert_eq!(abac("{\"name\":\"staff\",\"age\":17.5}"), Some(0));
+    assert_eq!(abac("{\"name\":\"staff\",\"age\":17}"), Some(1));
+    assert_eq!(abac("{\"name\":\"staff\"}"), Some(1));
+    assert_eq!(abac("{\"name\":"), Some(2));
+    folder.write("p.csv", b"p, too, short\n");
+    assert_eq!(ask(&["alice", "/docs/1", "read"]), (4, String::new()));
+}
+
+/// Runs `up` for a folder of its own; the sidecar is stopped when dropped.
+struct Up {
+    folder: Folder,
+    shown: String,
+}
+
+impl Up {
+    fn start(folder: Folder) -> Up {
+        let output = run(&folder.0, &["up", "--data", "data", "--run", "run"]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        Up { shown: text(&output.stdout), folder }
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _ = run(&self.folder.0, &["down", "--data", "data", "--run", "run"]);
+    }
+}
+
+#[test]
+fn up_prints_lines_that_answer_as_they_say() {
+    let up = Up::start(Folder::new());
+    let lines: Vec<&str> = up.shown.lines().collect();
+    let first = lines.iter().position(|line| line.starts_with("Try ")).unwrap() + 1;
+    let printed: Vec<(&str, &str)> = lines[first..]
+        .iter()
+        .take_while(|line| line.starts_with("  "))
+        .map(|line| {
+            let (command, expected) = line.trim().split_once("   ").unwrap();
+            (command.trim(), expected.trim())
+        })
+        .collect();
+    assert_eq!(printed.len(), 3, "{}", up.shown);
+    let shell = |command: &str| {
+        let output =
+            Command::new("sh").args(["-c", command]).current_dir(&up.folder.0).output().unwrap();
+        text(&output.stdout)
+    };
+    assert_eq!(shell(printed[0].0).trim_end(), printed[0].1);
+    assert_eq!(shell(printed[1].0).trim_end(), printed[1].1);
+    assert_eq!(printed[2].1, "3 × allow, then deny quota-exceeded");
+    let answers = shell(printed[2].0);
+    let answers: Vec<&str> = answers.lines().collect();
+    assert_eq!(answers.len(), 4);
+    assert!(answers[..3].iter().all(|answer| *answer == "allow  policy.csv:9"), "{answers:?}");
+    assert!(
+        answers[3].starts_with("deny   quota-exceeded  requests-per-user  retry in "),
+        "{answers:?}"
+    );
+}
+
+#[test]
+fn up_finds_its_state_again_and_down_leaves_nothing() {
+    let up = Up::start(Folder::new());
+    let places = ["--data", "data", "--run", "run"];
+    let at = |words: &[&str]| run(&up.folder.0, &[words, &places[..]].concat());
+    let check = |subject: &str, more: &[&str]| {
+        at(&[&["check", subject, "/v1/models/small", "create"], more].concat())
+    };
+    let json: serde_json::Value =
+        serde_json::from_slice(&check("alice", &["--json"]).stdout).unwrap();
+    assert_eq!(json["decision"], true);
+    assert_eq!(json["context"]["rule"], "policy.csv:9");
+    assert_eq!(json["context"]["version"], "1.1");
+    assert_eq!(json["context"]["limits"][0]["id"], "requests-per-tenant");
+    let warned = check("carol", &["--quota", "tokens=50001"]);
+    assert!(
+        text(&warned.stdout).contains("soft limit tokens-per-user"),
+        "{}",
+        text(&warned.stdout)
+    );
+    assert_eq!(check("alice", &["-t", "nobody"]).status.code(), Some(1));
+    assert_eq!(check("alice", &["--attr", "colour=1"]).status.code(), Some(2));
+    assert_eq!(check("alice", &["--attr", "subject.x=\"y\""]).status.code(), Some(0));
+    let again = at(&["up", "--json"]);
+    assert_eq!(again.status.code(), Some(0), "{}", text(&again.stderr));
+    let object: serde_json::Value = serde_json::from_slice(&again.stdout).unwrap();
+    assert_eq!(object["tenant"], "demo");
+    let status = at(&["status"]);
+    assert!(text(&status.stdout).contains("demo") && text(&status.stdout).contains("active"));
+    assert!(text(&at(&["logs"]).stdout).contains("policy folder loaded"));
+    assert_eq!(at(&["down"]).status.code(), Some(0));
+    assert_eq!(check("alice", &["-t", "demo"]).status.code(), Some(3));
+    assert_eq!(check("alice", &[]).status.code(), Some(3));
+    assert_eq!(at(&["status"]).status.code(), Some(3));
+    assert_eq!(at(&["down"]).status.code(), Some(0), "nothing to stop is no error");
+}
+
+#[test]
+fn the_console_blocks_of_the_readme_run() {
+    let readme = std::fs::read_to_string(format!("{ROOT}/README.md")).unwrap();
+    let mut checked = 0;
+    for block in readme.split("```console\n").skip(1) {
+        let block = block.split("```").next().unwrap();
+        let mut lines = block.lines().peekable();
+        while let Some(line) = lines.next() {
+            let Some(command) = line.strip_prefix("$ tollgate ") else { continue };
+            let mut expected = Vec::new();
+            while let Some(next) = lines.next_if(|next| !next.starts_with("$ ")) {
+                expected.push(next);
+            }
+            let script = format!("{PROGRAM} {command}");
+            let output =
+                Command::new("sh").args(["-c", &script]).current_dir(ROOT).output().unwrap();
+            let got = text(&output.stdout);
+            let stable = |line: &str| {
+                line.rsplit_once(" · ")
+                    .filter(|(_, t)| t.ends_with("ms"))
+                    .map_or(line.to_owned(), |(head, _)| head.to_owned())
+            };
+            let got: Vec<String> = got.lines().map(stable).collect();
+            let expected: Vec<String> = expected.into_iter().map(stable).collect();
+            assert_eq!(got, expected, "{command}");
+            checked += 1;
+        }
+    }
+    assert!(checked >= 3, "the README shows {checked} commands");
+}
