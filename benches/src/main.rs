@@ -27,13 +27,14 @@ fn main() {
             decide::measure(&mut report);
             report.print();
         }
+        ["profile"] => decide::profile(),
         ["door"] => {
             let mut report = Report::default();
             door::measure(&mut report);
             report.print();
         }
         _ => {
-            eprintln!("usage: bench [decide | door | echo PATH]");
+            eprintln!("usage: bench [decide | door | profile | echo PATH]");
             std::process::exit(2);
         }
     }

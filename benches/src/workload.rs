@@ -66,6 +66,11 @@ impl Workload {
         }
     }
 
+    /// How many counters all requests together may touch: a tenant's and two per subject.
+    pub(crate) fn counters(&self) -> usize {
+        self.tenants * (2 * SUBJECTS + 1)
+    }
+
     fn roles_of(&self, subject: usize) -> impl Iterator<Item = usize> {
         let roles = self.roles;
         (0..roles.min(3)).map(move |k| (subject * 7 + k * 31) % roles)

@@ -57,26 +57,38 @@ pub(crate) struct LimitHash([u64; 2]);
 
 impl LimitHash {
     pub(crate) fn of(tenant: &str, limit: &str) -> LimitHash {
-        let mut hash = KeyBuilder(SipHasher13::new());
-        hash.part(0, tenant.as_bytes());
-        hash.part(0, limit.as_bytes());
-        let hash = hash.0.finish128();
-        LimitHash([hash.h1, hash.h2])
+        let mut hasher = ValuesHasher(SipHasher13::new());
+        hasher.value(0, tenant.as_bytes());
+        hasher.value(0, limit.as_bytes());
+        LimitHash(hasher.finish().0)
     }
 }
 
-/// Collects the parts of a key; each part is told apart from its neighbours by its length.
-pub(crate) struct KeyBuilder(SipHasher13);
+/// The keyed hash of a request's dimension values: the other half of a key, shared by all limits
+/// that count by the same dimensions.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ValuesHash([u64; 2]);
 
-impl KeyBuilder {
-    pub(crate) fn part(&mut self, kind: u8, bytes: &[u8]) {
+/// Hashes dimension values; each is told apart from its neighbours by kind and length.
+pub(crate) struct ValuesHasher(SipHasher13);
+
+impl ValuesHasher {
+    pub(crate) fn value(&mut self, kind: u8, bytes: &[u8]) {
         self.0.write_u64(u64::from(kind) << 56 | bytes.len() as u64);
         self.0.write(bytes);
     }
 
-    pub(crate) fn finish(self) -> Key {
+    pub(crate) fn finish(self) -> ValuesHash {
         let hash = self.0.finish128();
-        Key { first: hash.h1.max(RESERVED_KEYS), second: hash.h2 }
+        ValuesHash([hash.h1, hash.h2])
+    }
+}
+
+impl Key {
+    /// Both halves are 128 bits of SipHash: two pairs meet with probability 2^-128.
+    pub(crate) fn new(limit: LimitHash, values: ValuesHash) -> Key {
+        let ([high, low], [h1, h2]) = (limit.0, values.0);
+        Key { first: (high ^ h1).max(RESERVED_KEYS), second: low ^ h2 }
     }
 }
 
@@ -87,12 +99,10 @@ impl<'t> Cells<'t> {
         Cells { words, secret, locks }
     }
 
-    pub(crate) fn key(&self, limit: LimitHash) -> KeyBuilder {
-        let ([first, second], [high, low]) = (self.secret, limit.0);
-        let mut hasher = SipHasher13::new_with_keys(first, second);
-        hasher.write_u64(high);
-        hasher.write_u64(low);
-        KeyBuilder(hasher)
+    /// Hashes dimension values under the table's secret.
+    pub(crate) fn values(&self) -> ValuesHasher {
+        let [first, second] = self.secret;
+        ValuesHasher(SipHasher13::new_with_keys(first, second))
     }
 
     fn stripes(&self) -> usize {

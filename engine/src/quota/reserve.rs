@@ -5,7 +5,7 @@
 //! leaves every later answer as it would have been without it.
 
 use crate::bounds::LIMITS_PER_REQUEST_MAX;
-use crate::cell::{Cells, Key};
+use crate::cell::{Cells, Key, ValuesHash};
 use crate::expr::eval_strict::Machine;
 use crate::quota::bucket::{Check, check, give_back, remaining};
 use crate::quota::limit::{Compiled, Mode, Quotas, Stage};
@@ -95,6 +95,14 @@ struct Pending {
     taken: bool,
 }
 
+/// The hash of the dimension values that the limit before counted by: the next one often counts by
+/// the same.
+#[derive(Default)]
+struct Memo<'q> {
+    dimensions: Option<&'q Vec<u16>>,
+    hash: Option<ValuesHash>,
+}
+
 const NO_CELL: usize = usize::MAX;
 /// Stands in `LimitUse::remaining` until the taking is done.
 const UNCOUNTED: u64 = 0;
@@ -111,12 +119,13 @@ impl Quotas {
         let mut pending = [NOTHING; LIMITS_PER_REQUEST_MAX];
         let mut count = 0;
         let mut binding: Option<(u64, Refusal)> = None;
+        let mut values = Memo::default();
         for (position, limit) in self.limits.iter().enumerate() {
             if limit.stage != ask.stage || !self.applies(limit, ask) {
                 continue;
             }
             let position = u16::try_from(position).unwrap_or(u16::MAX);
-            let Some(key) = limit.key(cells, ask.slots) else {
+            let Some(key) = limit.key(cells, ask.slots, &mut values) else {
                 match limit.mode {
                     Mode::Hard => return Err(Refusal::BadRequest),
                     _ => continue,
@@ -177,7 +186,7 @@ impl Quotas {
     ) -> Result<(), Refusal> {
         for entry in pending.iter_mut().filter(|entry| entry.address == NO_CELL) {
             let Some(limit) = self.limits.get(usize::from(entry.position)) else { continue };
-            let key = limit.key(cells, ask.slots);
+            let key = limit.key(cells, ask.slots, &mut Memo::default());
             let cell = key.and_then(|key| cells.find_or_insert(key, limit.parameters));
             match (cell, limit.mode) {
                 (Some(cell), _) => entry.address = cell.address,
@@ -221,22 +230,39 @@ impl Quotas {
 
 impl Compiled {
     /// The key of its cell; `None` if a dimension has no value.
-    fn key(&self, cells: &Cells<'_>, slots: &[Value<'_>]) -> Option<Key> {
-        let mut key = cells.key(self.hash);
+    fn key<'q>(
+        &'q self,
+        cells: &Cells<'_>,
+        slots: &[Value<'_>],
+        memo: &mut Memo<'q>,
+    ) -> Option<Key> {
+        if memo.dimensions != Some(&self.dimensions) {
+            memo.dimensions = Some(&self.dimensions);
+            memo.hash = self.values(cells, slots);
+        }
+        memo.hash.map(|values| Key::new(self.hash, values))
+    }
+
+    fn values(&self, cells: &Cells<'_>, slots: &[Value<'_>]) -> Option<ValuesHash> {
+        if self.dimensions.is_empty() {
+            return Some(ValuesHash::default());
+        }
+        let mut hasher = cells.values();
         for dimension in &self.dimensions {
             match slots.get(usize::from(*dimension))? {
-                Value::Str(text) => key.part(1, text.as_bytes()),
-                Value::Int(int) => key.part(2, &int.to_le_bytes()),
+                Value::Str(text) => hasher.value(1, text.as_bytes()),
+                Value::Int(int) => hasher.value(2, &int.to_le_bytes()),
                 Value::Dec { mantissa, scale } => {
-                    key.part(3, &mantissa.to_le_bytes());
-                    key.part(3, &[*scale]);
+                    hasher.value(3, &mantissa.to_le_bytes());
+                    hasher.value(3, &[*scale]);
                 }
-                Value::Bool(bool) => key.part(4, &[u8::from(*bool)]),
+                Value::Bool(bool) => hasher.value(4, &[u8::from(*bool)]),
                 Value::Missing | Value::Null | Value::List(_) => return None,
             }
         }
-        Some(key.finish())
+        Some(hasher.finish())
     }
+
     /// The amount that a request asks of this limit; `None` if nothing says how much.
     fn amount(&self, asked: Option<&[Amount<'_>]>) -> Option<u32> {
         if asked.is_some_and(<[Amount<'_>]>::is_empty) {
