@@ -26,6 +26,7 @@ lint: setup-lint
 	$(CARGO) fmt --all --check
 	$(CARGO) xtask tidy
 	$(CARGO) clippy --workspace --all-targets -- --deny warnings
+	$(CARGO) fetch --quiet --locked
 	$(CARGO) deny --offline check bans licenses sources
 
 bench: setup

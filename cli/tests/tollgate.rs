@@ -59,8 +59,11 @@ const DOMAINS: &str = "[request_definition]\nr = sub, dom, obj\n\n[policy_defini
     [role_definition]\ng = _, _, _\n\n[policy_effect]\ne = some(where (p.eft == allow))\n\n\
     [matchers]\nm = g(r.sub, p.sub, r.dom) && r.dom == p.dom && r.obj == p.obj\n";
 
+/// File names and contents.
+type Files = Vec<(&'static str, Vec<u8>)>;
+
 /// One bad folder: a label, and the files that differ from the good ones.
-fn bad_folders() -> Vec<(&'static str, Vec<(&'static str, Vec<u8>)>)> {
+fn bad_folders() -> Vec<(&'static str, Files)> {
     let model = |from: &str, to: &str| vec![("model.conf", MODEL.replace(from, to).into_bytes())];
     let rows = |rows: &str| vec![("policy.csv", rows.as_bytes().to_vec())];
     let limits = |text: &str| vec![("limits.toml", text.as_bytes().to_vec())];

@@ -15,6 +15,7 @@
         clippy::cast_possible_truncation
     )
 )]
+#![allow(clippy::print_stdout, reason = "`--check` answers on stdout")]
 
 mod clock;
 mod config;
