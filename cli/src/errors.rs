@@ -1,7 +1,6 @@
 //! `tollgate errors CODE`: the page of a reason or load error, without a network.
 
 use crate::exit::{Exit, fail};
-use tollgate_engine::{Code, Reason};
 
 /// Every page, one section per code.
 const PAGES: &str = include_str!("../../docs/reference/errors.md");
@@ -14,26 +13,21 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Exit {
     let wanted = arguments.code.as_str();
-    let number = Code::find(wanted).map(Code::number).or_else(|| {
-        let known =
-            |reason: &&Reason| reason.name() == wanted || reason.number().to_string() == wanted;
-        Reason::ALL.iter().find(known).map(|reason| reason.number())
-    });
-    let Some(page) = number.and_then(page) else {
-        return fail(
-            Exit::Usage,
-            format!("there is no code `{wanted}`; docs/reference/errors.md lists all"),
-        );
+    let Some(page) = page(wanted) else {
+        let message = format!("there is no code `{wanted}`; docs/reference/errors.md lists all");
+        return fail(Exit::Usage, message);
     };
     println!("{}", page.trim_end());
     Exit::Yes
 }
 
-/// The section whose heading begins with the number.
-fn page(number: u16) -> Option<&'static str> {
-    let heading = format!("### {number} ");
-    let start = PAGES.find(&heading)?;
-    let rest = PAGES.get(start..)?;
-    let end = rest.get(4..)?.find("\n##").map_or(rest.len(), |end| end + 4);
+/// The section whose heading `### NUMBER NAME` has this number or name.
+fn page(wanted: &str) -> Option<&'static str> {
+    let heading = PAGES.lines().find(|line| {
+        let code = line.strip_prefix("### ").and_then(|heading| heading.split_once(' '));
+        code.is_some_and(|(number, name)| number == wanted || name == wanted)
+    })?;
+    let rest = PAGES.split_once(heading).and_then(|(before, _)| PAGES.get(before.len()..))?;
+    let end = rest.find("\n##").unwrap_or(rest.len());
     rest.get(..end)
 }

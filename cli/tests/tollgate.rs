@@ -206,7 +206,8 @@ fn every_code_has_a_bad_folder_or_a_test_of_the_sidecar() {
 fn a_page_of_every_code_is_printed_offline() {
     let names = tollgate_engine::Code::ALL.iter().map(|code| (code.name(), code.number()));
     let reasons = tollgate_engine::Reason::ALL.iter().map(|r| (r.name(), r.number()));
-    for (name, number) in names.chain(reasons) {
+    let doors = tollgate_proto::frame::FrameError::ALL.iter().map(|e| (e.name(), e.number()));
+    for (name, number) in names.chain(reasons).chain(doors) {
         for wanted in [name.to_owned(), number.to_string()] {
             let output = run(Path::new(ROOT), &["errors", &wanted]);
             let page = text(&output.stdout);
