@@ -2,13 +2,16 @@
 # Installs what the project needs and is missing; `setup.sh lint` also what only the lints need.
 # Where it may not install, it prints what to install and stops with 2.
 set -u
+cd "$(dirname "$0")/.." || exit 2
 missing=""
+made=""
 command -v cc >/dev/null 2>&1 || missing="$missing build-essential"
 command -v make >/dev/null 2>&1 || missing="$missing make"
 if [ -n "$missing" ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
         # shellcheck disable=SC2086
         apt-get update -qq && apt-get install -y -qq $missing || exit 2
+        made=yes
     else
         echo "setup: install these packages and try again:$missing" >&2
         exit 2
@@ -32,10 +35,12 @@ if [ "${1:-}" = lint ]; then
         }
     }
     if ! cargo deny --version >/dev/null 2>&1; then
+        made=yes
         echo "setup: installing cargo-deny (some minutes, once)"
-        cargo install --quiet --locked cargo-deny --version 0.20.2 || cargo install --quiet --locked cargo-deny || {
+        cargo install --quiet --locked cargo-deny || {
             echo "setup: install cargo-deny" >&2
             exit 2
         }
     fi
 fi
+[ -n "$made" ] || echo "  setup     nothing to install" >&2

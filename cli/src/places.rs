@@ -71,8 +71,6 @@ fn default_run() -> PathBuf {
     if is_root() {
         return PathBuf::from("/run/tollgate");
     }
-    match variable("XDG_RUNTIME_DIR") {
-        Some(folder) => folder.join("tollgate"),
-        None => PathBuf::from(format!("/tmp/tollgate-{}", Uid::effective())),
-    }
+    let own = || PathBuf::from(format!("/tmp/tollgate-{}", Uid::effective()));
+    variable("XDG_RUNTIME_DIR").unwrap_or_else(own)
 }

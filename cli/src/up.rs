@@ -80,7 +80,8 @@ fn start(places: &Places, arguments: &Arguments) -> Result<(), Failed> {
     let folder = policies.join("demo");
     let written = demo::write(&folder)?;
     let programs = programs(&data, user.as_ref())?;
-    for (path, mode) in [(&run, 0o750), (&data.join("sidecar"), 0o750)] {
+    let run_mode = if user.is_some() { 0o750 } else { 0o700 };
+    for (path, mode) in [(&run, run_mode), (&data.join("sidecar"), 0o750)] {
         make_folder(path, mode)?;
         own(path, user.as_ref())?;
     }

@@ -177,9 +177,10 @@ pub struct Diagnostics {
 }
 
 impl Diagnostics {
-    /// Adds one finding, unless the load has enough of them.
+    /// Adds one finding, unless the load has enough of them or this one already: a row that belongs
+    /// to several tenants is compiled for each.
     pub fn push(&mut self, diagnostic: Diagnostic) {
-        if self.found.len() < DIAGNOSTICS_MAX {
+        if self.found.len() < DIAGNOSTICS_MAX && !self.found.contains(&diagnostic) {
             self.found.push(diagnostic);
         }
     }
@@ -282,9 +283,12 @@ mod tests {
     fn a_load_reports_a_bounded_number_of_findings() {
         let source = Source { file: "f", text: "x" };
         let mut found = Diagnostics::default();
-        for _ in 0..=DIAGNOSTICS_MAX {
-            found.push(Diagnostic::error(source, source.span(0, 1), Code::Syntax, String::new()));
-        }
+        let finding =
+            |n: usize| Diagnostic::error(source, source.span(0, 1), Code::Syntax, n.to_string());
+        found.push(finding(0));
+        found.push(finding(0));
+        assert_eq!(found.iter().count(), 1, "the same finding twice");
+        (0..=DIAGNOSTICS_MAX).for_each(|n| found.push(finding(n)));
         assert_eq!(found.iter().count(), DIAGNOSTICS_MAX);
     }
 

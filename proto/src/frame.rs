@@ -124,31 +124,39 @@ pub fn next_frame(stream: &[u8]) -> Result<Option<Frame<'_>>, FrameError> {
 /// # Errors
 /// `Malformed`, also for bytes behind the request.
 pub fn check<T>(body: &[u8], ask: impl FnOnce(&Request<'_>) -> T) -> Result<T, FrameError> {
-    let mut reader = Reader { bytes: body };
-    let answer = reader.request(ask)?;
-    match reader.bytes {
-        [] => Ok(answer),
-        _ => Err(FrameError::Malformed),
-    }
+    Reader { bytes: body }.request(End::OfBody, ask)
 }
 
 /// Reads the body of a batch frame and lends each request to `ask`, in order.
 ///
 /// # Errors
-/// `Malformed`; requests before the fault have been asked.
+/// `Malformed`; then no request has been asked.
 pub fn batch(body: &[u8], mut ask: impl FnMut(&Request<'_>)) -> Result<usize, FrameError> {
     let mut reader = Reader { bytes: body };
     let count = usize::from(reader.u16()?);
     if count > BATCH_MAX {
         return Err(FrameError::Malformed);
     }
+    let mut first = Reader { bytes: reader.bytes };
     for _ in 0..count {
-        reader.request(&mut ask)?;
+        first.request(End::OfRequest, |_| ())?;
     }
-    match reader.bytes {
-        [] => Ok(count),
-        _ => Err(FrameError::Malformed),
+    if !first.bytes.is_empty() {
+        return Err(FrameError::Malformed);
     }
+    for _ in 0..count {
+        reader.request(End::OfRequest, &mut ask)?;
+    }
+    Ok(count)
+}
+
+/// What must follow a request before it is asked: asking takes from limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Nothing.
+    OfBody,
+    /// Anything.
+    OfRequest,
 }
 
 struct Reader<'a> {
@@ -189,7 +197,11 @@ impl<'a> Reader<'a> {
         Ok(Entity { kind: self.text()?, id: self.text()? })
     }
 
-    fn request<T>(&mut self, ask: impl FnOnce(&Request<'_>) -> T) -> Result<T, FrameError> {
+    fn request<T>(
+        &mut self,
+        end: End,
+        ask: impl FnOnce(&Request<'_>) -> T,
+    ) -> Result<T, FrameError> {
         let tenant = self.text()?;
         let (subject, action, resource) = (self.entity()?, self.text()?, self.entity()?);
         let mut amounts = [Amount { meter: "", amount: 0 }; AMOUNTS_MAX];
@@ -198,9 +210,19 @@ impl<'a> Reader<'a> {
         let count = usize::from(self.u16()?);
         let request = Request { tenant, subject, resource, action, attributes: &[], amounts };
         match count {
-            0 => Ok(ask(&request)),
-            1..=ATTRIBUTES_MAX => self.attributes(count, &request, ask),
+            0 => {
+                self.check_end(end)?;
+                Ok(ask(&request))
+            }
+            1..=ATTRIBUTES_MAX => self.attributes(count, &request, end, ask),
             _ => Err(FrameError::Malformed),
+        }
+    }
+
+    fn check_end(&self, end: End) -> Result<(), FrameError> {
+        match end == End::OfRequest || self.bytes.is_empty() {
+            true => Ok(()),
+            false => Err(FrameError::Malformed),
         }
     }
 
@@ -224,6 +246,7 @@ impl<'a> Reader<'a> {
         &mut self,
         count: usize,
         request: &Request<'_>,
+        end: End,
         ask: impl FnOnce(&Request<'_>) -> T,
     ) -> Result<T, FrameError> {
         let mut items: Vec<Value<'a>> = Vec::new();
@@ -259,6 +282,7 @@ impl<'a> Reader<'a> {
             }
             attributes.push(Attribute { part, path, value });
         }
+        self.check_end(end)?;
         for (position, start, length) in lists {
             let list = items.get(start..start + length).ok_or(FrameError::Malformed)?;
             if let Some(attribute) = attributes.get_mut(position) {

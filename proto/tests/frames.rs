@@ -92,7 +92,13 @@ fn a_truncated_frame_is_awaited_and_a_truncated_body_refused() {
         assert_eq!(read, Err(FrameError::Malformed), "{length}");
     }
     let longer = [body, &[0]].concat();
-    assert_eq!(frame::check(&longer, |_| ()), Err(FrameError::Malformed));
+    let mut asked = 0;
+    assert_eq!(frame::check(&longer, |_| asked += 1), Err(FrameError::Malformed));
+    let mut batch = Vec::new();
+    frame::put_batch(&mut batch, 1, &[small(), small()]);
+    let cut_short = &batch[12..batch.len() - 1];
+    assert_eq!(frame::batch(cut_short, |_| asked += 1), Err(FrameError::Malformed));
+    assert_eq!(asked, 0, "what is malformed takes nothing");
 }
 
 #[test]

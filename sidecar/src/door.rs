@@ -5,7 +5,7 @@
 
 use crate::conn::{Shared, serve};
 use crate::peers::Peers;
-use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use nix::sys::socket::{Backlog, getsockopt, listen, sockopt::PeerCredentials};
 use std::collections::HashMap;
 use std::io::Write;
 use std::net::Shutdown;
@@ -17,6 +17,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tollgate_proto::frame::{self, FrameError};
 
+/// Connections that may wait to be accepted; the kernel may allow fewer.
+const BACKLOG: i32 = 4096;
 /// Stack of a connection's thread: a decision needs little, and nothing recurses without a bound.
 const STACK_BYTES: usize = 512 * 1024;
 /// After a failed accept (no descriptors left), so that the loop does not spin.
@@ -39,6 +41,9 @@ pub(crate) fn bind(path: &Path) -> Result<UnixListener, String> {
     }
     let listener = UnixListener::bind(path).map_err(said)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(said)?;
+    // Listening again only lengthens the queue, which would hold 128.
+    let queue = Backlog::new(BACKLOG).and_then(|backlog| listen(&listener, backlog));
+    queue.map_err(|error| format!("{shown}: {error}"))?;
     Ok(listener)
 }
 

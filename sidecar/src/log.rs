@@ -19,38 +19,30 @@ pub(crate) fn start(level: &str, format: &str) {
     };
 }
 
-/// Logs findings with the fields that every other view of them has.
+/// One finding at a level: the fields that every other view of it has.
+macro_rules! log_finding {
+    ($level:ident, $finding:ident, $severity:literal) => {
+        tracing::$level!(
+            code = $finding.code.name(),
+            number = $finding.code.number(),
+            severity = $severity,
+            file = $finding.file,
+            line = $finding.span.line,
+            column = $finding.span.column,
+            labels = labels($finding),
+            help = $finding.help.as_deref().unwrap_or(""),
+            "{}",
+            $finding.message
+        )
+    };
+}
+
+/// Logs findings.
 pub(crate) fn diagnostics(found: &Diagnostics) {
     for finding in found {
         match finding.severity {
-            Severity::Error => {
-                tracing::error!(
-                    code = finding.code.name(),
-                    number = finding.code.number(),
-                    severity = "error",
-                    file = finding.file,
-                    line = finding.span.line,
-                    column = finding.span.column,
-                    labels = labels(finding),
-                    help = finding.help.as_deref().unwrap_or(""),
-                    "{}",
-                    finding.message
-                );
-            }
-            Severity::Warning => {
-                tracing::warn!(
-                    code = finding.code.name(),
-                    number = finding.code.number(),
-                    severity = "warning",
-                    file = finding.file,
-                    line = finding.span.line,
-                    column = finding.span.column,
-                    labels = labels(finding),
-                    help = finding.help.as_deref().unwrap_or(""),
-                    "{}",
-                    finding.message
-                );
-            }
+            Severity::Error => log_finding!(error, finding, "error"),
+            Severity::Warning => log_finding!(warn, finding, "warning"),
         }
     }
 }
