@@ -139,8 +139,10 @@ struct Answer {
 
 impl Answer {
     fn json(&self) -> String {
-        let error = matches!(self.verdict, Verdict::Error { .. }).then_some("policy-error");
-        object(self.verdict.is_allow(), &self.explain, error)
+        match self.verdict {
+            Verdict::Error { .. } => object(false, &[], Some("policy-error")),
+            verdict => object(verdict.is_allow(), &self.explain, None),
+        }
     }
 }
 
