@@ -7,6 +7,7 @@
 use crate::bind::Binding;
 use crate::bounds::{ATTRIBUTES_MAX, ID_BYTES_MAX};
 use crate::cell::Cells;
+use crate::now::{Now, Version};
 use crate::path;
 use crate::policy::PolicySet;
 use crate::policy::evaluate::Verdict;
@@ -15,17 +16,6 @@ use crate::quota::reserve::{Ask, LimitUses, Refusal};
 use crate::reason::Reason;
 use crate::request::{Entity, Request, SlotMap};
 use crate::steps::{Freshness, KillLane, Territory};
-
-/// Unix time in nanoseconds: wall clock at boot plus monotonic time since.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Now(pub u64);
-
-/// The version of a tenant's configuration; never goes back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Version {
-    pub epoch: u32,
-    pub seq: u64,
-}
 
 /// One tenant's whole configuration, compiled.
 #[derive(Debug, Clone)]

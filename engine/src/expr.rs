@@ -7,6 +7,7 @@
 
 pub mod ast;
 pub(crate) mod code;
+pub mod error;
 pub(crate) mod eval_casbin;
 pub(crate) mod eval_strict;
 mod lex;

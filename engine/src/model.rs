@@ -6,7 +6,8 @@ use crate::bounds::TOKENS_MAX;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Source, Span};
 use crate::dialect::Dialect;
 use crate::expr::ast::Expr;
-use crate::expr::parse::{Names, ParseError, parse};
+use crate::expr::error::ParseError;
+use crate::expr::parse::{Names, parse};
 use crate::policy::casbin_text::escape_assertion;
 
 /// A parsed model.

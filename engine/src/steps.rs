@@ -3,7 +3,7 @@
 //! They hold their place in the order of precedence. Without configuration each is inert: it
 //! refuses nothing, which engine/tests/decide.rs checks.
 
-use crate::decide::Now;
+use crate::now::Now;
 use crate::reason::Reason;
 use crate::request::Request;
 

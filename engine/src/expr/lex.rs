@@ -3,7 +3,7 @@
 use crate::diagnostic::Code;
 use crate::dialect::Dialect;
 use crate::expr::ast::Operator;
-use crate::expr::parse::ParseError;
+use crate::expr::error::ParseError;
 
 /// A token and the bytes it came from.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,9 +4,10 @@
 //! Every unknown name is reported; a syntax error ends the parse.
 
 use crate::bounds::{EXPR_BYTES_MAX, EXPR_DEPTH_MAX};
-use crate::diagnostic::{Code, nearest};
+use crate::diagnostic::Code;
 use crate::dialect::Dialect;
 use crate::expr::ast::{Expr, ExprKind, Function, Operator};
+use crate::expr::error::ParseError;
 use crate::expr::lex::{Kind, Token, tokens};
 use crate::value::Value;
 
@@ -18,33 +19,6 @@ pub struct Names<'a> {
     /// Role functions with the number of their arguments.
     pub roles: &'a [(String, usize)],
     pub dialect: Dialect,
-}
-
-/// Why an expression does not parse: a place in its text, what is wrong, what to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ParseError {
-    pub code: Code,
-    pub start: usize,
-    pub end: usize,
-    pub message: String,
-    pub label: Option<String>,
-    pub help: Option<String>,
-}
-
-impl ParseError {
-    pub(super) fn new(code: Code, start: usize, end: usize, message: String) -> ParseError {
-        ParseError { code, start, end, message, label: None, help: None }
-    }
-
-    pub(super) fn help(mut self, help: impl Into<String>) -> ParseError {
-        self.help = Some(help.into());
-        self
-    }
-
-    fn suggest<'k>(mut self, name: &str, known: impl IntoIterator<Item = &'k str>) -> ParseError {
-        self.label = nearest(name, known).map(|close| format!("did you mean `{close}`?"));
-        self
-    }
 }
 
 /// Parses one expression.

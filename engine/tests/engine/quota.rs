@@ -1,6 +1,6 @@
 //! Buckets against a naive twin, several limits against the rule "all or none".
 
-use crate::table::{Table, tenant};
+use crate::table::{Table, tenant, tenant_called};
 use std::collections::HashMap;
 use tollgate_engine::{
     Amount, Bucket, Decision, Dimension, Entity, Limit, Mode, Now, Part, Reason, Request, Scratch,
@@ -160,6 +160,20 @@ fn amounts_are_taken_looked_at_or_refused_for_ever() {
         let decision = ask(&state, &table, "a", amounts, START);
         assert_eq!((decision.reason, decision.retry_after_ms), (reason, retry), "{amounts:?}");
         assert_eq!(decision.limits.as_slice()[0].remaining, remaining, "{amounts:?}");
+    }
+}
+
+#[test]
+fn the_same_limit_of_two_tenants_has_two_counters() {
+    for by_subject in [false, true] {
+        let limits = [limit("requests", (1, 1_000 * MS, 1), by_subject)];
+        let [acme, beta] =
+            ["acme", "beta"].map(|name| tenant_called(name, OPEN, "p, read\n", &limits, 1));
+        let table = Table::new(64);
+        assert_eq!(ask(&acme, &table, "a", None, START).reason, Reason::Allow);
+        assert_eq!(ask(&acme, &table, "a", None, START).reason, Reason::QuotaExceeded);
+        assert_eq!(ask(&beta, &table, "a", None, START).reason, Reason::Allow);
+        assert_eq!(table.cells().occupied(), 2);
     }
 }
 

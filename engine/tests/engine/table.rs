@@ -51,6 +51,16 @@ pub(crate) const MODEL: &str = "[request_definition]\nr = sub, obj, act\n[policy
 
 /// The tenant `acme` with these rows and limits.
 pub(crate) fn tenant(model: &str, rows: &str, limits: &[Limit], seq: u64) -> TenantState {
+    tenant_called("acme", model, rows, limits, seq)
+}
+
+pub(crate) fn tenant_called(
+    name: &str,
+    model: &str,
+    rows: &str,
+    limits: &[Limit],
+    seq: u64,
+) -> TenantState {
     let model_source = Source { file: "model.conf", text: model };
     let rows_source = Source { file: "policy.csv", text: rows };
     let model = parse_model(model_source, Dialect::Strict).unwrap();
@@ -58,5 +68,5 @@ pub(crate) fn tenant(model: &str, rows: &str, limits: &[Limit], seq: u64) -> Ten
     let binding = bind(&model, &[], model_source).unwrap();
     let policy = PolicySet::compile(&model, &rows, (model_source, rows_source), 3).unwrap();
     let quotas = Quotas::compile(limits, seq).unwrap();
-    TenantState::link("acme", Version { epoch: 1, seq }, policy, &binding, quotas)
+    TenantState::link(name, Version { epoch: 1, seq }, policy, &binding, quotas)
 }
