@@ -79,7 +79,15 @@ pub fn from_files(name: &str, files: &[File<'_>], options: Options) -> Result<Fo
             return Err(found);
         }
     };
-    let limits = limits.unwrap_or_default();
+    let quotas = match Quotas::compile(&limits.unwrap_or_default(), options.version.seq) {
+        Ok(quotas) => quotas,
+        Err(message) => {
+            let source = limits_source.unwrap_or(model_source);
+            let span = source.span(0, 0);
+            found.push(Diagnostic::error(source, span, Code::BoundExceeded, message));
+            return Err(found);
+        }
+    };
     let mut states = Vec::new();
     for (tenant, rows) in parts {
         let sources = (model_source, rows_source);
@@ -93,16 +101,8 @@ pub fn from_files(name: &str, files: &[File<'_>], options: Options) -> Result<Fo
         if states.is_empty() {
             found.append(policy.warnings().clone());
         }
-        match Quotas::compile(&limits, options.version.seq) {
-            Ok(quotas) => {
-                states.push(TenantState::link(&tenant, options.version, policy, &binding, quotas));
-            }
-            Err(message) => {
-                let source = limits_source.unwrap_or(model_source);
-                let span = source.span(0, 0);
-                found.push(Diagnostic::error(source, span, Code::BoundExceeded, message));
-            }
-        }
+        let state = TenantState::link(&tenant, options.version, policy, &binding, quotas.clone());
+        states.push(state);
     }
     match found.has_errors() {
         true => Err(found),

@@ -21,7 +21,6 @@ pub struct TestRow {
     pub line: usize,
     /// The request; its tenant is empty when the row names none.
     pub request: OwnedRequest,
-    /// The row gave subject or resource attributes.
     pub expect_allow: bool,
     /// `policy.csv:9`: the line of the rule that must decide.
     pub rule_line: Option<u32>,

@@ -5,7 +5,7 @@
 //! therefore absolute (unix ns) and outlives the limiter.
 
 use crate::cell::{Cell, Parameters};
-use governor::clock::{Clock, Reference};
+use governor::clock::Clock;
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::{NotKeyed, StateStore};
@@ -108,8 +108,3 @@ impl Clock for OneShot {
         }
     }
 }
-
-const _: fn() = || {
-    fn is_reference<T: Reference>() {}
-    is_reference::<Nanos>();
-};

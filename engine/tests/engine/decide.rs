@@ -123,15 +123,8 @@ fn limits_of_a_request_are_bounded_and_their_dimensions_required() {
 #[test]
 fn a_full_stripe_is_an_answer() {
     let table = Table::new(1);
-    let state = tenant(
-        MODEL,
-        "p, role:all, name, read, allow\n",
-        &[limit("l", 9, &[(Part::Subject, "")])],
-        1,
-    );
     let names: Vec<String> = (0..17).map(|n| format!("u{n}")).collect();
     let links: String = names.iter().map(|name| format!("g, {name}, role:all\n")).collect();
-    drop(state);
     let rows = format!("p, role:all, name, read, allow\n{links}");
     let state = tenant(MODEL, &rows, &[limit("l", 9, &[(Part::Subject, "")])], 1);
     let reasons: Vec<Reason> = names
