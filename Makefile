@@ -1,12 +1,17 @@
 # make up: the main job. make test: everything. Both install what is missing first.
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/tollgate/target
+# Where ccache is installed, C++ is compiled once for all profiles.
+export PATH := /usr/lib/ccache:$(PATH)
 CASES ?= 1000000
 CARGO := cargo
 
-.PHONY: setup setup-lint up down test lint bench parity fuzz
+.PHONY: setup setup-lint setup-test up down test lint bench parity fuzz
 
 setup:
 	@./xtask/setup.sh
+
+setup-test: setup-test
+	@./xtask/setup.sh test
 
 setup-lint: setup
 	@./xtask/setup.sh lint
@@ -18,7 +23,7 @@ up: setup
 down:
 	@$(CARGO_TARGET_DIR)/debug/tollgate down
 
-test: setup
+test: setup-test
 	$(CARGO) build --workspace
 	$(CARGO) test --workspace
 

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what the project needs and is missing; `setup.sh lint` also what only the lints need.
+# Installs what the project needs and is missing; `setup.sh lint` and `setup.sh test` also what only
+# lints and tests need.
 # Where it may not install, it prints what to install and stops with 2.
 set -u
 cd "$(dirname "$0")/.." || exit 2
@@ -7,10 +8,16 @@ missing=""
 made=""
 command -v cc >/dev/null 2>&1 || missing="$missing build-essential"
 command -v make >/dev/null 2>&1 || missing="$missing make"
+# RocksDB's bindings are made with libclang; ccache spares whoever builds it in two profiles.
+if [ -z "${LIBCLANG_PATH:-}" ] && ! ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib*/libclang*.so* \
+    /usr/lib/*/libclang*.so* >/dev/null 2>&1; then
+    missing="$missing libclang-dev"
+fi
 if [ -n "$missing" ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+        command -v ccache >/dev/null 2>&1 || missing="$missing ccache"
         # shellcheck disable=SC2086
-        apt-get update -qq && apt-get install -y -qq $missing || exit 2
+        apt-get update -qq && apt-get install -y -qq --no-install-recommends $missing >&2 || exit 2
         made=yes
     else
         echo "setup: install these packages and try again:$missing" >&2
@@ -42,5 +49,33 @@ if [ "${1:-}" = lint ]; then
             exit 2
         }
     fi
+fi
+if [ "${1:-}" = test ]; then
+    # Keys in tests are made by openssl, mounts by unshare: both come with every distribution.
+    for tool in openssl unshare; do
+        command -v $tool >/dev/null 2>&1 || {
+            echo "setup: install $tool; tests use it" >&2
+            exit 2
+        }
+    done
+    # promtool alone, without the server that its package would start.
+    tools="${XDG_CACHE_HOME:-$HOME/.cache}/tollgate/tools"
+    if ! command -v promtool >/dev/null 2>&1 && ! [ -x "$tools/promtool" ]; then
+        made=yes
+        mkdir -p "$tools/partial" && (
+            cd "$tools/partial" && { [ "$(id -u)" != 0 ] || apt-get update -qq; } &&
+                apt-get download -qq prometheus 2>/dev/null &&
+                dpkg -x prometheus_*.deb . && mv usr/bin/promtool ..
+        ) || {
+            echo "setup: put promtool (of Prometheus) on the PATH; tests check metrics with it" >&2
+            exit 2
+        }
+        rm -rf "$tools/partial"
+    fi
+fi
+built="${CARGO_TARGET_DIR:-$HOME/.cache/tollgate/target}/debug/build"
+if ! ls "$built"/librocksdb-sys-*/out/librocksdb.a >/dev/null 2>&1; then
+    made=yes
+    echo "  setup     the first build compiles RocksDB: 25 minutes of one core, once" >&2
 fi
 [ -n "$made" ] || echo "  setup     nothing to install" >&2

@@ -7,6 +7,7 @@ use casbin::{CoreApi, DefaultModel, Enforcer, StringAdapter};
 use std::collections::HashMap;
 use std::time::Instant;
 use tollgate_cells::HeapTable;
+use tollgate_engine::cell::TableSecret;
 use tollgate_engine::{Entity, Now, Request, Scratch, TenantState, Version};
 use tollgate_proto::bundle::{File, Options, from_files};
 
@@ -111,7 +112,7 @@ fn compile(policy: &str) -> Tenants {
         File { path: "policy.csv", bytes: policy.as_bytes() },
         File { path: "limits.toml", bytes: LIMITS.as_bytes() },
     ];
-    let options = Options { seed: 42, version: Version { epoch: 1, seq: 1 } };
+    let options = Options::new(42, Version { epoch: 1, seq: 1 });
     let folder = from_files("w", &files, options).expect("workload W compiles");
     folder.tenants.into_iter().map(|state| (state.name().to_owned(), state)).collect()
 }
@@ -150,7 +151,7 @@ impl HotRequest {
 }
 
 fn ours(tenants: &Tenants, requests: &[Ask], counters: usize, stopwatch: &Stopwatch) -> Vec<f64> {
-    let table = HeapTable::new(counters * 4, [1, 2]);
+    let table = HeapTable::new(counters * 4, TableSecret::new([1, 2]));
     let cells = table.cells();
     let mut scratch = Scratch::default();
     let mut hot = HotRequest::new();
@@ -210,7 +211,7 @@ impl Casbin {
 
 /// Both engines on the same requests: equal answers, and the share of allows.
 fn check_answers(casbin: &Casbin, workload: &Workload, tenants: &Tenants) -> f64 {
-    let table = HeapTable::new(workload.counters() * 4, [1, 2]);
+    let table = HeapTable::new(workload.counters() * 4, TableSecret::new([1, 2]));
     let (mut hot, mut scratch, mut allowed) = (HotRequest::new(), Scratch::default(), 0);
     for ask in &workload.requests(Active::Uniform, CHECKED, 99) {
         hot.read(ask);

@@ -6,21 +6,22 @@
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};
-use tollgate_engine::cell::{CELL_WORDS, STRIPE_CELLS};
+use tollgate_engine::cell::{CELL_WORDS, STRIPE_CELLS, TableSecret};
 use tollgate_engine::{Cells, StripeLocks};
 
 /// A table in this process's memory.
 ///
 /// ```
 /// use tollgate_cells::HeapTable;
-/// let table = HeapTable::new(1_000, [7, 8]);
+/// use tollgate_engine::cell::TableSecret;
+/// let table = HeapTable::new(1_000, TableSecret::new([7, 8]));
 /// assert_eq!(table.capacity(), 1_008); // whole stripes of 16
 /// assert_eq!(table.cells().occupied(), 0);
 /// ```
 pub struct HeapTable {
     words: Box<[AtomicU64]>,
     locks: Locks,
-    secret: [u64; 2],
+    secret: TableSecret,
 }
 
 struct Locks(Box<[Mutex<()>]>);
@@ -34,7 +35,7 @@ impl std::fmt::Debug for HeapTable {
 impl HeapTable {
     /// A table for at least `cells` cells. `secret` keys the hash of their keys and must be
     /// unknown to clients.
-    pub fn new(cells: usize, secret: [u64; 2]) -> HeapTable {
+    pub fn new(cells: usize, secret: TableSecret) -> HeapTable {
         let stripes = cells.div_ceil(STRIPE_CELLS).max(1);
         let words = stripes * STRIPE_CELLS * CELL_WORDS;
         HeapTable {
@@ -46,7 +47,7 @@ impl HeapTable {
 
     /// Lends the table to a decision.
     pub fn cells(&self) -> Cells<'_> {
-        Cells::new(&self.words, self.secret, &self.locks)
+        Cells::new(&self.words, &self.secret, &self.locks)
     }
 
     /// How many cells the table has.

@@ -5,6 +5,7 @@ use crate::exit::{Exit, fail};
 use crate::places::Places;
 use crate::status;
 use tollgate_engine::{Mode, Part, Reason};
+use tollgate_proto::authzen::DecisionBody;
 use tollgate_proto::frame::{Reply, ReplyLimit};
 use tollgate_proto::json;
 use tollgate_proto::owned::{OwnedEntity, OwnedRequest};
@@ -52,19 +53,22 @@ pub(crate) fn run(places: &Places, arguments: &Arguments) -> Exit {
         }
     };
     match arguments.json {
-        true => println!("{}", as_json(&reply)),
+        true => {
+            let body = serde_json::to_string(&DecisionBody::from_reply(&reply));
+            println!("{}", body.unwrap_or_default());
+        }
         false => println!("{}", as_text(&reply)),
     }
     if reply.reason == Reason::Allow { Exit::Yes } else { Exit::No }
 }
 
-fn build(tenant: String, arguments: &Arguments) -> Result<OwnedRequest, String> {
-    let entity = |id: &String| OwnedEntity { kind: String::new(), id: id.clone() };
+fn build<'a>(tenant: String, arguments: &'a Arguments) -> Result<OwnedRequest<'a>, String> {
+    let entity = |id: &'a String| OwnedEntity { kind: "".into(), id: id.into() };
     let mut request = OwnedRequest {
-        tenant,
+        tenant: tenant.into(),
         subject: entity(&arguments.subject),
         resource: entity(&arguments.resource),
-        action: arguments.action.clone(),
+        action: arguments.action.as_str().into(),
         ..OwnedRequest::default()
     };
     for attribute in &arguments.attributes {
@@ -72,14 +76,14 @@ fn build(tenant: String, arguments: &Arguments) -> Result<OwnedRequest, String> 
     }
     let mut amounts = Vec::new();
     for quota in &arguments.quotas {
-        let parsed = quota.split_once('=').and_then(|(m, n)| Some((m.to_owned(), n.parse().ok()?)));
+        let parsed = quota.split_once('=').and_then(|(m, n)| Some((m.into(), n.parse().ok()?)));
         amounts.push(parsed.ok_or_else(|| format!("expected METER=N, got `{quota}`"))?);
     }
     request.amounts = (!amounts.is_empty()).then_some(amounts);
     Ok(request)
 }
 
-fn add_attribute(request: &mut OwnedRequest, text: &str) -> Result<(), String> {
+fn add_attribute<'a>(request: &mut OwnedRequest<'a>, text: &'a str) -> Result<(), String> {
     let expected = || format!("expected subject.PATH=JSON, resource.… or context.…, got `{text}`");
     let (path, value) = text.split_once('=').ok_or_else(expected)?;
     let (head, path) = path.split_once('.').ok_or_else(expected)?;
@@ -89,14 +93,14 @@ fn add_attribute(request: &mut OwnedRequest, text: &str) -> Result<(), String> {
         "context" => Part::Context,
         _ => return Err(expected()),
     };
-    let tree = json::parse(value).map_err(|error| {
+    let tree = json::parse(value.as_bytes()).map_err(|error| {
         format!("`{value}` is no JSON ({error}); quote a string twice: '\"search\"'")
     })?;
     match (part, path, tree) {
         (Part::Subject, "type", Tree::Str(kind)) => request.subject.kind = kind,
         (Part::Resource, "type", Tree::Str(kind)) => request.resource.kind = kind,
         (_, _, tree) => {
-            request.add_attributes(part, Tree::Object(vec![(path.to_owned(), tree)]))?;
+            request.add_attributes(part, Tree::Object(vec![(path.into(), tree)]))?;
         }
     }
     Ok(())
@@ -127,36 +131,4 @@ fn as_text(reply: &Reply) -> String {
 
 fn warnings(reply: &Reply) -> impl Iterator<Item = &ReplyLimit> {
     reply.limits.iter().filter(|limit| limit.mode == Mode::Soft && limit.exceeded)
-}
-
-/// The shape of an AuthZEN decision.
-fn as_json(reply: &Reply) -> serde_json::Value {
-    let limit = |limit: &ReplyLimit| {
-        serde_json::json!({
-            "id": limit.id,
-            "remaining": limit.remaining,
-            "of": limit.of,
-            "mode": match limit.mode {
-                Mode::Hard => "hard",
-                Mode::Soft => "soft",
-                Mode::Shadow => "shadow",
-            },
-            "exceeded": limit.exceeded,
-        })
-    };
-    let binding = reply.binding.and_then(|position| reply.limits.get(position));
-    let warnings: Vec<&str> = warnings(reply).map(|limit| limit.id.as_str()).collect();
-    serde_json::json!({
-        "decision": reply.reason == Reason::Allow,
-        "context": {
-            "reason": reply.reason.name(),
-            "reason_code": reply.reason.number(),
-            "rule": reply.rule_line.map(|line| format!("policy.csv:{line}")),
-            "version": format!("{}.{}", reply.epoch, reply.seq),
-            "limits": reply.limits.iter().map(limit).collect::<Vec<_>>(),
-            "limit": binding.map(|limit| limit.id.as_str()),
-            "retry_after_ms": reply.retry_after_ms,
-            "warnings": warnings,
-        },
-    })
 }

@@ -5,6 +5,7 @@
 
 #![allow(clippy::print_stdout, reason = "stdout is where a command line answers")]
 
+mod bundle;
 mod check;
 mod children;
 mod client;
@@ -15,6 +16,7 @@ mod errors;
 mod exit;
 mod folder;
 mod logs;
+mod ops;
 mod places;
 mod policy;
 mod status;
@@ -48,6 +50,9 @@ enum Command {
     /// Test policies, or ask one directly
     #[command(subcommand)]
     Policy(policy::Command),
+    /// Build, inspect or verify signed bundles
+    #[command(subcommand)]
+    Bundle(bundle::Command),
     /// Show the page of a reason or load error, by name or number
     Errors(errors::Arguments),
 }
@@ -61,6 +66,7 @@ fn main() -> std::process::ExitCode {
         Command::Logs(arguments) => logs::run(&places, &arguments),
         Command::Check(arguments) => check::run(&places, &arguments),
         Command::Policy(command) => policy::run(&command),
+        Command::Bundle(command) => bundle::run(&command),
         Command::Errors(arguments) => errors::run(&arguments),
     };
     exit.into()

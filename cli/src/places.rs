@@ -27,6 +27,10 @@ impl Places {
         self.run().join("tollgate.sock")
     }
 
+    pub(crate) fn http_socket(&self) -> PathBuf {
+        self.run().join("tollgate-http.sock")
+    }
+
     /// Arguments that another command needs to find the same run folder.
     pub(crate) fn run_argument(&self) -> String {
         match self.run() == default_run() {

@@ -1,9 +1,9 @@
 //! `tollgate status`: what the sidecar of a run folder serves.
 
 use crate::exit::{Exit, fail};
+use crate::ops;
 use crate::places::Places;
 use serde_json::Value as Json;
-use std::os::unix::net::UnixStream;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -48,12 +48,9 @@ pub(crate) fn only_tenant(places: &Places) -> Result<String, (Exit, String)> {
 }
 
 fn read(places: &Places) -> Result<Json, String> {
-    let socket = places.socket();
-    if let Err(error) = UnixStream::connect(&socket) {
+    let (_, body) = ops::get(&places.http_socket(), "/v1/status").map_err(|error| {
         let hint = "start a sidecar with `tollgate up`, or name its folder with --run";
-        return Err(format!("{}: {error}; {hint}", socket.display()));
-    }
-    let path = places.run().join("status.json");
-    let text = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-    serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))
+        format!("{error}; {hint}")
+    })?;
+    Ok(body)
 }

@@ -6,12 +6,13 @@
 use crate::children::{self, Child};
 use crate::demo;
 use crate::exit::{Exit, fail};
+use crate::ops;
 use crate::places::Places;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{Uid, User, chown};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
+
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -94,7 +95,10 @@ fn start(places: &Places, arguments: &Arguments) -> Result<(), Failed> {
             Some(start_sidecar(places, &programs, &policies, user.as_ref(), arguments.foreground)?);
     }
     let note = if running.is_empty() { "" } else { "   was running" };
-    steps.done("sidecar", &format!("{} (frame){note}", places.socket().display()));
+    steps.done(
+        "sidecar",
+        &format!("{} (frame)   tollgate-http.sock (HTTP, gRPC){note}", places.socket().display()),
+    );
     report(places, arguments.json, &programs);
     match child {
         Some(child) if arguments.foreground => stay(places, child),
@@ -211,7 +215,7 @@ fn start_sidecar(
         children::write(&data, &[known])?;
     }
     let began = Instant::now();
-    while UnixStream::connect(places.socket()).is_err() {
+    while ops::get(&places.http_socket(), "/v1/status").is_err() {
         let ended = child.try_wait()?;
         if ended.is_some() || began.elapsed() > READY_TIMEOUT {
             let log = std::fs::read_to_string(&log_path).unwrap_or_default();
@@ -236,7 +240,7 @@ fn report(places: &Places, json: bool, programs: &Programs) {
     if json {
         let object = serde_json::json!({
             "tenant": "demo",
-            "sidecar": {"frame": socket},
+            "sidecar": {"frame": socket, "http": places.http_socket()},
             "policies": data.join("policies"),
             "log": data.join("sidecar.log"),
         });

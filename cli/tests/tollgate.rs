@@ -435,3 +435,67 @@ fn the_console_blocks_of_the_readme_run() {
     }
     assert!(checked >= 3, "the README shows {checked} commands");
 }
+
+#[test]
+fn a_bundle_is_built_inspected_and_verified() {
+    let own = Folder::new();
+    let folder = own.0.clone();
+    let key = |name: &str| {
+        let path = folder.join(name);
+        let made = Command::new("openssl")
+            .args(["genpkey", "-algorithm", "ed25519", "-out"])
+            .arg(&path)
+            .output();
+        assert!(made.expect("openssl").status.success());
+        path.display().to_string()
+    };
+    let (ours, theirs) = (key("ours.pem"), key("theirs.pem"));
+    let out = folder.join("out").display().to_string();
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../policies");
+    let source = format!("{root}/saas");
+    let version = ["--version", "1.4"];
+    let built = run(
+        &folder,
+        &[&["bundle", "build", &source, "--key", &ours, "--out", &out][..], &version].concat(),
+    );
+    assert_eq!(built.status.code(), Some(0), "{}", String::from_utf8_lossy(&built.stderr));
+    let first = std::fs::read_dir(&out).unwrap().next().unwrap().unwrap().path();
+    let (tenant, first) =
+        (first.file_stem().unwrap().to_string_lossy().into_owned(), first.display().to_string());
+    let inspected = run(&folder, &["bundle", "inspect", "--json", &first]);
+    let inspected: serde_json::Value = serde_json::from_slice(&inspected.stdout).unwrap();
+    assert_eq!(
+        (&inspected["tenant"], &inspected["version"]),
+        (&tenant.as_str().into(), &"1.4".into())
+    );
+    let bytes = std::fs::read(&first).unwrap();
+    let damaged = folder.join("damaged").display().to_string();
+    let mut changed = bytes.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    std::fs::write(&damaged, changed).unwrap();
+    let cut = folder.join("cut").display().to_string();
+    std::fs::write(&cut, &bytes[..40]).unwrap();
+    for (file, arguments, code, said) in [
+        (&first, vec!["--trust", &ours], 0, "good"),
+        (&first, vec!["--trust", &theirs, "--trust", &ours, "--above", "1.3"], 0, "good"),
+        (&first, vec!["--trust", &theirs], 1, "bundle-key 1203"),
+        (&first, vec!["--trust", &ours, "--above", "1.4"], 1, "bundle-version 1207"),
+        (&first, vec!["--trust", &ours, "--tenant", "nobody"], 1, "bundle-tenant 1206"),
+        (&damaged, vec!["--trust", &ours], 1, "bundle-damaged 1205"),
+        (&cut, vec!["--trust", &ours], 4, "bundle-malformed 1201"),
+        (&first, vec!["--trust", &first], 2, "error: "),
+    ] {
+        let arguments = [&["bundle", "verify", file][..], &arguments].concat();
+        let got = run(&folder, &arguments);
+        let text = [got.stdout, got.stderr].concat();
+        let text = String::from_utf8_lossy(&text);
+        assert_eq!(got.status.code(), Some(code), "{arguments:?} {text}");
+        assert!(text.contains(said), "{said} in {text}");
+    }
+    let broken = folder.join("broken");
+    std::fs::create_dir_all(&broken).unwrap();
+    std::fs::write(broken.join("model.conf"), "x").unwrap();
+    let broken = broken.display().to_string();
+    let got = run(&folder, &["bundle", "build", &broken, "--key", &ours, "--out", &out]);
+    assert_eq!(got.status.code(), Some(4));
+}

@@ -24,6 +24,22 @@ const INTERVAL: usize = 7;
 const EMPTY: u64 = 0;
 const RESERVED_KEYS: u64 = 2;
 
+/// What keys the hash of cells: clients who knew it could choose which stripe they fill. It cannot
+/// be printed or serialised by accident.
+#[allow(missing_debug_implementations, reason = "a secret has none")]
+pub struct TableSecret([u64; 2]);
+
+impl TableSecret {
+    pub const fn new(words: [u64; 2]) -> TableSecret {
+        TableSecret(words)
+    }
+
+    /// The words, to be kept where nobody else reads.
+    pub fn words(&self) -> &[u64; 2] {
+        &self.0
+    }
+}
+
 /// Runs work while holding the lock of one stripe. The host implements it.
 pub trait StripeLocks: Sync {
     /// Calls `work` once, alone on this stripe.
@@ -34,7 +50,7 @@ pub trait StripeLocks: Sync {
 #[derive(Clone, Copy)]
 pub struct Cells<'t> {
     words: &'t [AtomicU64],
-    secret: [u64; 2],
+    secret: &'t TableSecret,
     locks: &'t dyn StripeLocks,
 }
 
@@ -95,13 +111,17 @@ impl Key {
 impl<'t> Cells<'t> {
     /// Lends a table. `words` hold whole stripes of `STRIPE_CELLS` cells; `secret` keys the hash,
     /// so that no client can choose which stripe it fills.
-    pub fn new(words: &'t [AtomicU64], secret: [u64; 2], locks: &'t dyn StripeLocks) -> Cells<'t> {
+    pub fn new(
+        words: &'t [AtomicU64],
+        secret: &'t TableSecret,
+        locks: &'t dyn StripeLocks,
+    ) -> Cells<'t> {
         Cells { words, secret, locks }
     }
 
     /// Hashes dimension values under the table's secret.
     pub(crate) fn values(&self) -> ValuesHasher {
-        let [first, second] = self.secret;
+        let [first, second] = self.secret.0;
         ValuesHasher(SipHasher13::new_with_keys(first, second))
     }
 
@@ -181,6 +201,54 @@ impl<'t> Cells<'t> {
             cell.store(INTERVAL, parameters.interval_ns);
             cell.store(GENERATION, parameters.generation);
         });
+    }
+
+    /// Lends each cell whose state word is not what `states` says, and brings `states` up to date:
+    /// what a snapshot must write. `states` has one word per cell, 0 at first.
+    pub fn changed(&self, states: &mut [u64], visit: &mut dyn FnMut([u64; CELL_WORDS])) {
+        for stripe in 0..self.stripes() {
+            // Under the lock no cell is half inserted or half adopted.
+            self.locks.locked(stripe, &mut || {
+                for position in 0..STRIPE_CELLS {
+                    let known = states.get_mut(stripe * STRIPE_CELLS + position);
+                    let (Some(cell), Some(known)) = (self.cell(stripe, position), known) else {
+                        continue;
+                    };
+                    let mut words = [0; CELL_WORDS];
+                    words.iter_mut().enumerate().for_each(|(at, word)| *word = cell.load(at));
+                    let state = words.get(STATE).copied().unwrap_or(0);
+                    if state != *known {
+                        *known = state;
+                        visit(words);
+                    }
+                }
+            });
+        }
+    }
+
+    /// Puts a cell of a snapshot back; false if it says nothing any more at `now_ns`, or has no
+    /// room.
+    pub fn restore(&self, words: [u64; CELL_WORDS], now_ns: u64) -> bool {
+        let [first, second, state, ..] = words;
+        let key = Key { first, second };
+        let Some(stripe) = self.stripe(key).filter(|_| first >= RESERVED_KEYS) else {
+            return false;
+        };
+        let mut restored = false;
+        self.locks.locked(stripe, &mut || {
+            let free = || self.places(stripe, key).find(|cell| cell.load(KEY_FIRST) == EMPTY);
+            let Some(cell) = (state > now_ns && self.find(key).is_none()).then(free).flatten()
+            else {
+                return;
+            };
+            for (at, word) in words.iter().enumerate().skip(STATE) {
+                cell.store(at, *word);
+            }
+            cell.store(KEY_SECOND, second);
+            cell.store(KEY_FIRST, first);
+            restored = true;
+        });
+        restored
     }
 
     /// How many cells hold a key. Walks the whole table: for status, never for a decision.

@@ -16,13 +16,14 @@ use crate::quota::reserve::{Ask, LimitUses, Refusal};
 use crate::reason::Reason;
 use crate::request::{Entity, Request, SlotMap};
 use crate::steps::{Freshness, KillLane, Territory};
+use std::sync::Arc;
 
 /// One tenant's whole configuration, compiled.
 #[derive(Debug, Clone)]
 pub struct TenantState {
     name: String,
     version: Version,
-    policy: PolicySet,
+    policy: Arc<PolicySet>,
     policy_slots: SlotMap,
     quotas: Quotas,
     freshness: Freshness,
@@ -80,7 +81,7 @@ impl TenantState {
     pub fn link(
         name: &str,
         version: Version,
-        policy: PolicySet,
+        policy: Arc<PolicySet>,
         binding: &Binding,
         mut quotas: Quotas,
     ) -> TenantState {
@@ -192,7 +193,16 @@ impl TenantState {
         self.version
     }
 
-    pub fn policy(&self) -> &PolicySet {
+    /// Gives the state another version, before it is served.
+    #[must_use]
+    pub fn with_version(mut self, version: Version) -> TenantState {
+        self.version = version;
+        self.quotas.set_generation(version.seq);
+        self
+    }
+
+    /// The policy, which a state of another version may share.
+    pub fn policy(&self) -> &Arc<PolicySet> {
         &self.policy
     }
 

@@ -1,11 +1,24 @@
 //! A policy folder's files to compiled tenants: whole or not at all.
 //!
 //! The caller reads the files; here is which of them there are, in which order they are compiled
-//! and how their findings come together.
+//! and how their findings come together. `section` turns them into what a bundle carries,
+//! `container` signs and opens bundles, `key` holds the keys, `codec` the bytes.
+
+mod codec;
+mod container;
+mod key;
+mod section;
+
+pub use container::{
+    Bundle, BundleError, Manifest, SectionEntry, SectionKind, check_floor, entry, open, peek, seal,
+};
+pub use key::{KeyId, PublicKey, SigningSecret, TRUST_MAX, TrustSet, hex};
+pub use section::{LimitsSection, PolicySection, Sections, compile, sections};
 
 use crate::limits_file::read_limits;
 use crate::tenant_file::{TenantFile, read_tenant};
 use crate::tests_file::{Suite, read_tests};
+use std::sync::Arc;
 use tollgate_engine::{
     Binding, Code, Diagnostic, Diagnostics, Model, PolicySet, Quotas, Rows, Source, TenantState,
     Version, bind, parse_model, parse_rows, policy::tenants, split,
@@ -24,16 +37,29 @@ pub struct File<'a> {
 
 /// How to compile.
 #[derive(Debug, Clone, Copy)]
-pub struct Options {
+pub struct Options<'a> {
     /// Keys the hash tables; any number will do.
     pub seed: u64,
     pub version: Version,
+    /// The line of policy.csv that each line of the file given was; empty if they are the same.
+    pub lines: &'a [u32],
+    /// Policies of the folder's tenants that are known to be these; none compiles them.
+    pub policies: &'a [(String, Arc<PolicySet>)],
+}
+
+impl Options<'_> {
+    /// Compiles everything from files as they are.
+    pub fn new(seed: u64, version: Version) -> Options<'static> {
+        Options { seed, version, lines: &[], policies: &[] }
+    }
 }
 
 /// A folder, compiled.
 #[derive(Debug)]
 pub struct Folder {
     pub tenants: Vec<TenantState>,
+    /// Per tenant the lines of policy.csv that are its own; empty if all are.
+    pub lines: Vec<Vec<u32>>,
     pub model: Model,
     pub binding: Binding,
     pub tenant_file: TenantFile,
@@ -45,7 +71,11 @@ pub struct Folder {
 /// # Errors
 /// Every finding in every file, at most `DIAGNOSTICS_MAX`. Findings in tests.yaml are not among
 /// them: tests do not decide (`suite` reads them).
-pub fn from_files(name: &str, files: &[File<'_>], options: Options) -> Result<Folder, Diagnostics> {
+pub fn from_files(
+    name: &str,
+    files: &[File<'_>],
+    options: Options<'_>,
+) -> Result<Folder, Diagnostics> {
     let mut found = Diagnostics::default();
     let source = |wanted: &str, found: &mut Diagnostics| find(files, wanted, found);
     let model_source = required(source("model.conf", &mut found), name, "model.conf", &mut found);
@@ -64,9 +94,11 @@ pub fn from_files(name: &str, files: &[File<'_>], options: Options) -> Result<Fo
     let limits = binding.as_ref().and_then(|binding| {
         keep(limits_source.map(|source| read_limits(source, &model, binding)), &mut found)
     });
-    let (Some(rows), Some(binding), false) = (rows, binding, found.has_errors()) else {
+    let (Some(mut rows), Some(binding), false) = (rows, binding, found.has_errors()) else {
         return Err(found);
     };
+    renumber(&mut rows, options.lines);
+    let all_lines = rows.rules.len() + rows.links.iter().map(Vec::len).sum::<usize>();
     if let Some(tenant) = &tenant_file.tenant {
         check_domains(&model, &binding, &rows, tenant, rows_source, &mut found);
     }
@@ -89,14 +121,20 @@ pub fn from_files(name: &str, files: &[File<'_>], options: Options) -> Result<Fo
         }
     };
     let mut states = Vec::new();
+    let mut lines = Vec::new();
     for (tenant, rows) in parts {
+        lines.push(own_lines(&rows, all_lines));
         let sources = (model_source, rows_source);
-        let policy = match PolicySet::compile(&model, &rows, sources, options.seed) {
-            Ok(policy) => policy,
-            Err(errors) => {
-                found.append(errors);
-                continue;
-            }
+        let known = options.policies.iter().find(|(name, _)| *name == tenant);
+        let policy = match known {
+            Some((_, policy)) => Arc::clone(policy),
+            None => match PolicySet::compile(&model, &rows, sources, options.seed) {
+                Ok(policy) => Arc::new(policy),
+                Err(errors) => {
+                    found.append(errors);
+                    continue;
+                }
+            },
         };
         if states.is_empty() {
             found.append(policy.warnings().clone());
@@ -106,8 +144,32 @@ pub fn from_files(name: &str, files: &[File<'_>], options: Options) -> Result<Fo
     }
     match found.has_errors() {
         true => Err(found),
-        false => Ok(Folder { tenants: states, model, binding, tenant_file, warnings: found }),
+        false => {
+            Ok(Folder { tenants: states, lines, model, binding, tenant_file, warnings: found })
+        }
     }
+}
+
+/// Gives rows the lines that they had in the file they were taken from.
+fn renumber(rows: &mut Rows<'_>, lines: &[u32]) {
+    if lines.is_empty() {
+        return;
+    }
+    for row in rows.rules.iter_mut().chain(rows.links.iter_mut().flatten()) {
+        let line = lines.get((row.line as usize).wrapping_sub(1));
+        row.line = line.copied().unwrap_or(row.line);
+    }
+}
+
+/// The lines of a tenant's rows, sorted; empty if they are all there are.
+fn own_lines(rows: &Rows<'_>, all: usize) -> Vec<u32> {
+    let rules = rows.rules.iter().chain(rows.links.iter().flatten());
+    let mut lines: Vec<u32> = rules.map(|row| row.line).collect();
+    if lines.len() == all {
+        return Vec::new();
+    }
+    lines.sort_unstable();
+    lines
 }
 
 /// Reads the folder's tests.yaml; `None` if it has none.

@@ -1,9 +1,11 @@
 //! JSON text to a `Tree`: numbers exact, duplicate members and deep nesting refused.
 //!
-//! A pull parser hands out number text, so no value passes through `f64`.
+//! A pull parser hands out number text, so no value passes through `f64`. Strings without escapes
+//! are borrowed from the text.
 
 use crate::tree::Tree;
-use struson::reader::{JsonReader, JsonStreamReader, ReaderError, ReaderSettings, ValueType};
+use jiter::{Jiter, JiterError, Peek};
+use std::borrow::Cow;
 use tollgate_engine::Value;
 
 /// Levels of nesting in a JSON text.
@@ -19,68 +21,103 @@ impl std::fmt::Display for JsonError {
     }
 }
 
-impl From<ReaderError> for JsonError {
-    fn from(error: ReaderError) -> JsonError {
-        JsonError(error.to_string())
-    }
-}
-
 /// Parses one JSON value; nothing may follow it.
 ///
 /// # Errors
 /// Syntax, a member named twice, more than `JSON_DEPTH_MAX` levels, a number that is neither a
 /// 64-bit integer nor a decimal of 18 digits.
-pub fn parse(text: &str) -> Result<Tree, JsonError> {
-    let settings = ReaderSettings {
-        max_nesting_depth: Some(JSON_DEPTH_MAX),
-        track_path: false,
-        restrict_number_values: false,
-        ..ReaderSettings::default()
-    };
-    let mut reader = JsonStreamReader::new_custom(text.as_bytes(), settings);
-    let tree = value(&mut reader)?;
-    reader.consume_trailing_whitespace()?;
+pub fn parse(text: &[u8]) -> Result<Tree<'_>, JsonError> {
+    let mut reader = Reader { text, pull: Jiter::new(text) };
+    let first = reader.pull.peek();
+    let tree = first.map_err(|e| reader.said(&e)).and_then(|peek| reader.value(peek, 0))?;
+    reader.pull.finish().map_err(|error| reader.said(&error))?;
     Ok(tree)
 }
 
-fn value<R: std::io::Read>(reader: &mut JsonStreamReader<R>) -> Result<Tree, JsonError> {
-    Ok(match reader.peek()? {
-        ValueType::Null => {
-            reader.next_null()?;
-            Tree::Null
-        }
-        ValueType::Boolean => Tree::Bool(reader.next_bool()?),
-        ValueType::String => Tree::Str(reader.next_string()?),
-        ValueType::Number => {
-            let text = reader.next_number_as_str()?;
-            let number = Value::parse_number(text);
-            Tree::Number(number.ok_or_else(|| {
-                JsonError(format!("the number {text} fits neither 64 bits nor 18 decimals"))
-            })?)
-        }
-        ValueType::Array => {
-            reader.begin_array()?;
-            let mut items = Vec::new();
-            while reader.has_next()? {
-                items.push(value(reader)?);
+struct Reader<'t> {
+    text: &'t [u8],
+    pull: Jiter<'t>,
+}
+
+impl<'t> Reader<'t> {
+    fn said(&self, error: &JiterError) -> JsonError {
+        JsonError(error.description(&self.pull))
+    }
+
+    /// The value that begins at `peek`, below `depth` lists and objects.
+    fn value(&mut self, peek: Peek, depth: u32) -> Result<Tree<'t>, JsonError> {
+        let value = match peek {
+            Peek::Null => self.pull.known_null().map(|()| Tree::Null),
+            Peek::True | Peek::False => self.pull.known_bool(peek).map(Tree::Bool),
+            Peek::String => self.pull.known_str().map(|s| Tree::Str(lend(self.text, s))),
+            Peek::Array => return self.list(depth + 1),
+            Peek::Object => return self.object(depth + 1),
+            _ => return self.number(peek),
+        };
+        value.map_err(|error| self.said(&error))
+    }
+
+    fn number(&mut self, peek: Peek) -> Result<Tree<'t>, JsonError> {
+        let bytes = match self.pull.known_number_bytes(peek) {
+            Ok(bytes) => bytes,
+            Err(error) => return Err(self.said(&error)),
+        };
+        let text = std::str::from_utf8(bytes).unwrap_or_default();
+        let number = Value::parse_number(text).map(Tree::Number);
+        number.ok_or_else(|| {
+            JsonError(format!("the number {text} fits neither 64 bits nor 18 decimals"))
+        })
+    }
+
+    fn list(&mut self, depth: u32) -> Result<Tree<'t>, JsonError> {
+        check_depth(depth)?;
+        let mut items = Vec::new();
+        let mut next = self.pull.known_array();
+        loop {
+            match next {
+                Ok(Some(peek)) => items.push(self.value(peek, depth)?),
+                Ok(None) => return Ok(Tree::List(items)),
+                Err(error) => return Err(self.said(&error)),
             }
-            reader.end_array()?;
-            Tree::List(items)
+            next = self.pull.array_step();
         }
-        ValueType::Object => {
-            reader.begin_object()?;
-            let mut members: Vec<(String, Tree)> = Vec::new();
-            while reader.has_next()? {
-                let name = reader.next_name_owned()?;
-                if members.iter().any(|(known, _)| *known == name) {
-                    return Err(JsonError(format!("the member `{name}` is given twice")));
-                }
-                members.push((name, value(reader)?));
+    }
+
+    fn object(&mut self, depth: u32) -> Result<Tree<'t>, JsonError> {
+        check_depth(depth)?;
+        let mut members: Vec<(Cow<'t, str>, Tree<'t>)> = Vec::new();
+        let mut next = self.pull.known_object();
+        loop {
+            let name = match next {
+                Ok(Some(name)) => lend(self.text, name),
+                Ok(None) => return Ok(Tree::Object(members)),
+                Err(error) => return Err(self.said(&error)),
+            };
+            if members.iter().any(|(known, _)| *known == name) {
+                return Err(JsonError(format!("the member `{name}` is given twice")));
             }
-            reader.end_object()?;
-            Tree::Object(members)
+            let peek = self.pull.peek().map_err(|error| self.said(&error))?;
+            members.push((name, self.value(peek, depth)?));
+            next = self.pull.next_key();
         }
-    })
+    }
+}
+
+fn check_depth(depth: u32) -> Result<(), JsonError> {
+    match depth > JSON_DEPTH_MAX {
+        true => Err(JsonError(format!("nested deeper than {JSON_DEPTH_MAX} levels"))),
+        false => Ok(()),
+    }
+}
+
+/// The same string borrowed from the text, if it lies there; escapes make it lie elsewhere.
+fn lend<'t>(text: &'t [u8], string: &str) -> Cow<'t, str> {
+    let offset = string.as_ptr().addr().wrapping_sub(text.as_ptr().addr());
+    let place = text.get(offset..offset.wrapping_add(string.len()));
+    match place.and_then(|bytes| std::str::from_utf8(bytes).ok()) {
+        Some(lent) => Cow::Borrowed(lent),
+        None => Cow::Owned(string.to_owned()),
+    }
 }
 
 #[cfg(test)]
@@ -89,10 +126,10 @@ mod tests {
 
     #[test]
     fn numbers_and_escapes_are_exact() {
-        assert_eq!(parse(r#""caf\u00e9""#), Ok(Tree::Str("café".to_owned())));
-        assert_eq!(parse("0.1"), Ok(Tree::Number(Value::Dec { mantissa: 1, scale: 1 })));
+        assert_eq!(parse(br#""caf\u00e9""#), Ok(Tree::Str("café".into())));
+        assert_eq!(parse(b"0.1"), Ok(Tree::Number(Value::Dec { mantissa: 1, scale: 1 })));
         assert_eq!(
-            parse(" [1, null, true] ").unwrap(),
+            parse(b" [1, null, true] ").unwrap(),
             Tree::List(vec![Tree::Number(Value::Int(1)), Tree::Null, Tree::Bool(true),])
         );
     }
@@ -100,8 +137,8 @@ mod tests {
     #[test]
     fn what_two_readers_could_read_differently_is_refused() {
         let deep = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
-        assert!(parse(&deep(JSON_DEPTH_MAX as usize)).is_ok());
-        assert!(parse(&deep(JSON_DEPTH_MAX as usize + 1)).is_err());
+        assert!(parse(deep(JSON_DEPTH_MAX as usize).as_bytes()).is_ok());
+        assert!(parse(deep(JSON_DEPTH_MAX as usize + 1).as_bytes()).is_err());
         for text in [
             "",
             "{",
@@ -115,8 +152,12 @@ mod tests {
             "01",
             "\"\\ud800\"",
             "\"\u{1}\"",
+            "\u{feff}{}",
+            "{\"a\":1,\"\\u0061\":2}",
         ] {
-            assert!(parse(text).is_err(), "{text}");
+            assert!(parse(text.as_bytes()).is_err(), "{text}");
         }
+        assert!(parse(b"\"\xff\"").is_err());
+        assert!(parse(deep(100_000).as_bytes()).is_err());
     }
 }

@@ -19,8 +19,11 @@
     )
 )]
 
+pub mod authzen;
 pub mod bundle;
 pub mod frame;
+#[cfg(feature = "grpc")]
+pub mod gate;
 pub mod json;
 pub mod limits_file;
 pub mod owned;

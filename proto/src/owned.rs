@@ -1,33 +1,35 @@
-//! A request that came as text: owned, lent to the engine for one call.
+//! A request that came as text: it owns its storage or borrows the text, and is lent to the engine
+//! for one call.
 
 use crate::tree::Tree;
+use std::borrow::Cow;
 use tollgate_engine::{Amount, Attribute, Entity, Part, Request, Value};
 
 /// A request and the storage of its attributes.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct OwnedRequest {
-    pub tenant: String,
-    pub subject: OwnedEntity,
-    pub resource: OwnedEntity,
-    pub action: String,
-    pub attributes: Vec<(Part, String, Tree)>,
+pub struct OwnedRequest<'t> {
+    pub tenant: Cow<'t, str>,
+    pub subject: OwnedEntity<'t>,
+    pub resource: OwnedEntity<'t>,
+    pub action: Cow<'t, str>,
+    pub attributes: Vec<(Part, Cow<'t, str>, Tree<'t>)>,
     /// `None`: nothing was said about amounts.
-    pub amounts: Option<Vec<(String, u64)>>,
+    pub amounts: Option<Vec<(Cow<'t, str>, u64)>>,
 }
 
 /// An entity's type and id.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct OwnedEntity {
-    pub kind: String,
-    pub id: String,
+pub struct OwnedEntity<'t> {
+    pub kind: Cow<'t, str>,
+    pub id: Cow<'t, str>,
 }
 
-impl OwnedRequest {
+impl<'t> OwnedRequest<'t> {
     /// Adds the leaves of an object as attributes of `part`.
     ///
     /// # Errors
     /// As `Tree::flatten`.
-    pub fn add_attributes(&mut self, part: Part, object: Tree) -> Result<(), String> {
+    pub fn add_attributes(&mut self, part: Part, object: Tree<'t>) -> Result<(), String> {
         let leaves = object.flatten()?;
         self.attributes.extend(leaves.into_iter().map(|(path, leaf)| (part, path, leaf)));
         Ok(())
@@ -37,7 +39,7 @@ impl OwnedRequest {
     ///
     /// # Errors
     /// The object has no `id`, or its attributes are out of bounds.
-    pub fn set_entity(&mut self, part: Part, tree: Tree) -> Result<(), String> {
+    pub fn set_entity(&mut self, part: Part, tree: Tree<'t>) -> Result<(), String> {
         let mut entity = OwnedEntity::default();
         let members = match tree {
             Tree::Str(id) => {
@@ -49,7 +51,7 @@ impl OwnedRequest {
         };
         let mut rest = Vec::new();
         for (name, member) in members {
-            match (name.as_str(), member) {
+            match (name.as_ref(), member) {
                 ("id", Tree::Str(id)) => entity.id = id,
                 ("type", Tree::Str(kind)) => entity.kind = kind,
                 ("id" | "type", _) => return Err(format!("`{name}` must be a string")),

@@ -20,7 +20,7 @@ pub struct Suite {
 pub struct TestRow {
     pub line: usize,
     /// The request; its tenant is empty when the row names none.
-    pub request: OwnedRequest,
+    pub request: OwnedRequest<'static>,
     pub expect_allow: bool,
     /// `policy.csv:9`: the line of the rule that must decide.
     pub rule_line: Option<u32>,
@@ -140,8 +140,8 @@ impl Reader<'_> {
         for (name, value) in &members {
             let span = self.span(value);
             match name.as_str() {
-                "tenant" => request.tenant = self.text(value)?,
-                "action" => request.action = self.text(value)?,
+                "tenant" => request.tenant = self.text(value)?.into(),
+                "action" => request.action = self.text(value)?.into(),
                 "subject" | "resource" => {
                     let part = if name == "subject" { Part::Subject } else { Part::Resource };
                     let tree = self.tree(value)?;
@@ -200,7 +200,7 @@ impl Reader<'_> {
         text.map(str::to_owned)
     }
 
-    fn tree(&mut self, node: &MarkedYaml<'_>) -> Option<Tree> {
+    fn tree(&mut self, node: &MarkedYaml<'_>) -> Option<Tree<'static>> {
         Some(match &node.data {
             YamlData::Representation(text, style, _) => scalar(text, *style),
             YamlData::Sequence(items) => {
@@ -208,8 +208,9 @@ impl Reader<'_> {
             }
             YamlData::Mapping(_) => {
                 let members = self.mapping(node, &[])?;
-                let read =
-                    |(name, value): (String, &MarkedYaml<'_>)| Some((name, self.tree(value)?));
+                let read = |(name, value): (String, &MarkedYaml<'_>)| {
+                    Some((name.into(), self.tree(value)?))
+                };
                 Tree::Object(members.into_iter().map(read).collect::<Option<_>>()?)
             }
             _ => {
@@ -227,9 +228,9 @@ fn text_of<'n>(node: &'n MarkedYaml<'_>) -> Option<&'n str> {
     }
 }
 
-fn scalar(text: &str, style: ScalarStyle) -> Tree {
+fn scalar(text: &str, style: ScalarStyle) -> Tree<'static> {
     if style != ScalarStyle::Plain {
-        return Tree::Str(text.to_owned());
+        return Tree::Str(text.to_owned().into());
     }
     match text {
         "" | "~" | "null" => Tree::Null,
@@ -237,7 +238,7 @@ fn scalar(text: &str, style: ScalarStyle) -> Tree {
         "false" => Tree::Bool(false),
         _ => match Value::parse_number(text) {
             Some(number) => Tree::Number(number),
-            None => Tree::Str(text.to_owned()),
+            None => Tree::Str(text.to_owned().into()),
         },
     }
 }
@@ -283,8 +284,8 @@ mod tests {
         };
         assert_eq!(leaf("age"), Tree::Number(Value::Int(7)));
         assert_eq!(leaf("score"), Tree::Number(Value::Dec { mantissa: 15, scale: 1 }));
-        assert_eq!(leaf("tag"), Tree::Str("7".to_owned()));
-        assert_eq!(leaf("on"), Tree::Str("yes".to_owned()));
+        assert_eq!(leaf("tag"), Tree::Str("7".into()));
+        assert_eq!(leaf("on"), Tree::Str("yes".into()));
         assert!(matches!(leaf("roles"), Tree::List(_)));
     }
 }

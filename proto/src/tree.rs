@@ -1,23 +1,24 @@
-//! A value that came as text, owned: what JSON and YAML have in common, numbers exact.
+//! A value that came as text: what JSON and YAML have in common, numbers exact.
 //!
 //! Objects never reach the engine: `flatten` turns them into dotted paths.
 
+use std::borrow::Cow;
 use tollgate_engine::Value;
 use tollgate_engine::bounds::{ATTRIBUTE_DEPTH_MAX, ATTRIBUTES_MAX, LIST_LENGTH_MAX};
 
 /// One value.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Tree {
+pub enum Tree<'t> {
     Null,
     Bool(bool),
     /// `Value::Int` or `Value::Dec`.
     Number(Value<'static>),
-    Str(String),
-    List(Vec<Tree>),
-    Object(Vec<(String, Tree)>),
+    Str(Cow<'t, str>),
+    List(Vec<Tree<'t>>),
+    Object(Vec<(Cow<'t, str>, Tree<'t>)>),
 }
 
-impl Tree {
+impl<'t> Tree<'t> {
     /// The value as the engine sees it; `None` for objects and lists, which need storage.
     pub fn scalar(&self) -> Option<Value<'_>> {
         match self {
@@ -26,6 +27,15 @@ impl Tree {
             Tree::Number(number) => Some(*number),
             Tree::Str(text) => Some(Value::Str(text)),
             Tree::List(_) | Tree::Object(_) => None,
+        }
+    }
+
+    /// What a person calls this kind of value.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Tree::List(_) => "a list",
+            Tree::Object(_) => "an object",
+            scalar => scalar.scalar().unwrap_or_default().kind(),
         }
     }
 
@@ -41,9 +51,9 @@ impl Tree {
     ///
     /// # Errors
     /// A sentence: too deep, too many, a list that is too long or holds lists, a path met twice.
-    pub fn flatten(self) -> Result<Vec<(String, Tree)>, String> {
+    pub fn flatten(self) -> Result<Vec<(Cow<'t, str>, Tree<'t>)>, String> {
         let mut leaves = Vec::new();
-        flatten_into(&mut leaves, String::new(), self, 0)?;
+        flatten_into(&mut leaves, Cow::Borrowed(""), self, 0)?;
         leaves.sort_by(|(a, _), (b, _)| a.cmp(b));
         for pair in leaves.windows(2) {
             if let [(a, _), (b, _)] = pair
@@ -56,10 +66,10 @@ impl Tree {
     }
 }
 
-fn flatten_into(
-    leaves: &mut Vec<(String, Tree)>,
-    path: String,
-    tree: Tree,
+fn flatten_into<'t>(
+    leaves: &mut Vec<(Cow<'t, str>, Tree<'t>)>,
+    path: Cow<'t, str>,
+    tree: Tree<'t>,
     depth: usize,
 ) -> Result<(), String> {
     if depth > ATTRIBUTE_DEPTH_MAX {
@@ -68,7 +78,7 @@ fn flatten_into(
     match tree {
         Tree::Object(members) => {
             for (name, member) in members {
-                let path = if path.is_empty() { name } else { format!("{path}.{name}") };
+                let path = if path.is_empty() { name } else { format!("{path}.{name}").into() };
                 flatten_into(leaves, path, member, depth + 1)?;
             }
             return Ok(());
@@ -94,15 +104,15 @@ fn flatten_into(
 mod tests {
     use super::*;
 
-    fn object(members: &[(&str, Tree)]) -> Tree {
-        Tree::Object(members.iter().map(|(n, t)| ((*n).to_owned(), t.clone())).collect())
+    fn object<'t>(members: &[(&'t str, Tree<'t>)]) -> Tree<'t> {
+        Tree::Object(members.iter().map(|(n, t)| ((*n).into(), t.clone())).collect())
     }
 
     #[test]
     fn objects_become_paths_within_their_bounds() {
         let one = Tree::Number(Value::Int(1));
         let tree = object(&[("b", one.clone()), ("a", object(&[("x", one.clone())]))]);
-        let paths: Vec<String> = tree.flatten().unwrap().into_iter().map(|(p, _)| p).collect();
+        let paths: Vec<_> = tree.flatten().unwrap().into_iter().map(|(p, _)| p).collect();
         assert_eq!(paths, ["a.x", "b"]);
         let twice = object(&[("a.x", one.clone()), ("a", object(&[("x", one.clone())]))]);
         assert!(twice.flatten().is_err());
@@ -112,7 +122,8 @@ mod tests {
         let list = |n| object(&[("l", Tree::List(vec![one.clone(); n]))]);
         assert!(list(LIST_LENGTH_MAX).flatten().is_ok());
         assert!(list(LIST_LENGTH_MAX + 1).flatten().is_err());
-        let many = |n: usize| Tree::Object((0..n).map(|i| (i.to_string(), one.clone())).collect());
+        let many =
+            |n: usize| Tree::Object((0..n).map(|i| (i.to_string().into(), one.clone())).collect());
         assert!(many(ATTRIBUTES_MAX).flatten().is_ok());
         assert!(many(ATTRIBUTES_MAX + 1).flatten().is_err());
     }

@@ -1,8 +1,10 @@
 //! The configuration: flag over environment over file over default, each value with its origin.
 
+use crate::authzen::Authzen;
 use crate::settings::{Kind, SETTINGS, Setting};
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use tollgate_engine::{Code, Diagnostic, Diagnostics, Source};
@@ -15,9 +17,9 @@ pub(crate) struct Arguments {
     /// A policy folder, or a folder of policy folders; watched
     #[arg(long, value_name = "DIR")]
     policies: Option<PathBuf>,
-    /// Where sockets and status.json are made
-    #[arg(long, value_name = "DIR")]
-    run: Option<PathBuf>,
+    /// Where sockets are made
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) run: Option<PathBuf>,
     /// Where state is kept
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -27,6 +29,20 @@ pub(crate) struct Arguments {
     /// Print each setting with unit and origin, and every bound; serve nothing
     #[arg(long)]
     pub(crate) check: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Ask the sidecar of --run whether it is ready; exit 0 yes, 1 no, 3 nobody answers
+    Probe,
+}
+
+impl Arguments {
+    pub(crate) fn is_probe(&self) -> bool {
+        matches!(self.command, Some(Command::Probe))
+    }
 }
 
 /// What the sidecar runs with.
@@ -43,6 +59,9 @@ pub(crate) struct Config {
     pub(crate) idle_timeout: Duration,
     pub(crate) drain_timeout: Duration,
     pub(crate) peer_uids: Vec<u32>,
+    pub(crate) authzen: Option<Authzen>,
+    pub(crate) ops_listen: Option<SocketAddr>,
+    pub(crate) metrics_tenants_max: usize,
     pub(crate) watch_interval: Duration,
     pub(crate) log_level: String,
     pub(crate) log_format: String,
@@ -164,6 +183,9 @@ impl Config {
             idle_timeout: millis("door.idle_timeout_ms")?,
             drain_timeout: millis("door.drain_timeout_ms")?,
             peer_uids,
+            authzen: Authzen::parse(&text("authzen.public_url"))?,
+            ops_listen: ops_listen(&text("ops.listen"))?,
+            metrics_tenants_max: count("metrics.tenants_max")?,
             watch_interval: millis("watch.interval_ms")?,
             log_level: text("log.level"),
             log_format: text("log.format"),
@@ -192,6 +214,17 @@ impl Config {
         }
         out
     }
+}
+
+/// An address of this machine alone: the listener has no other lock.
+fn ops_listen(text: &str) -> Result<Option<SocketAddr>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let address = text.parse::<SocketAddr>().ok().filter(|address| address.ip().is_loopback());
+    address.map(Some).ok_or_else(|| {
+        format!("`ops.listen`: `{text}` is no loopback address with a port, such as 127.0.0.1:9090")
+    })
 }
 
 fn unknown_variable(name: &str) -> Diagnostic {

@@ -4,16 +4,13 @@
 //! its deadline, which no single byte renews; a connection between frames may idle. After an error
 //! that leaves the stream's place uncertain, one error frame is sent and the connection closes.
 
-use crate::clock::Clock;
-use crate::config::Config;
-use crate::table::Table;
-use arc_swap::ArcSwap;
+use crate::metrics::Door;
+use crate::shared::Shared;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+
 use std::time::{Duration, Instant};
-use tollgate_cells::HeapTable;
+
 use tollgate_engine::bounds::FRAME_BYTES_MAX;
 use tollgate_engine::{Request, Scratch};
 use tollgate_proto::frame::{self, Frame, FrameError, LENGTH_BYTES, kind};
@@ -24,16 +21,6 @@ const INPUT_BYTES: usize = 8 * 1024;
 const INPUT_BYTES_MAX: usize = LENGTH_BYTES + FRAME_BYTES_MAX;
 /// Replies that are written before more are made.
 const OUTPUT_BYTES: usize = 256 * 1024;
-
-/// What all connections of a door share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) config: Config,
-    pub(crate) table: Arc<ArcSwap<Table>>,
-    pub(crate) cells: HeapTable,
-    pub(crate) clock: Clock,
-    pub(crate) draining: AtomicBool,
-}
 
 /// Serves until the peer leaves, breaks the protocol, idles too long or the door drains.
 pub(crate) fn serve(mut stream: UnixStream, shared: &Shared) {
@@ -56,6 +43,7 @@ pub(crate) fn serve(mut stream: UnixStream, shared: &Shared) {
         loop {
             let answered = connection.answer(shared);
             if let Err(fault) = &answered {
+                shared.metrics.door(Door::Frame).fault(fault.error.name());
                 frame::put_error(&mut connection.output, fault.id, fault.error, fault.message);
             }
             let written = stream.write_all(&connection.output);
@@ -148,20 +136,18 @@ impl Connection {
                 FrameError::Timeout,
                 "the frame did not end within door.frame_timeout_ms; write frames whole",
             ),
-            End::Left if shared.draining.load(Ordering::Acquire) => {
+            End::Left if shared.is_draining() => {
                 (FrameError::Draining, "shutting down; connect again")
             }
             End::Left | End::Idle => return,
         };
+        shared.metrics.door(Door::Frame).fault(error.name());
         frame::put_error(&mut self.output, 0, error, message);
     }
 
     /// Answers the complete frames of the input.
     fn answer(&mut self, shared: &Shared) -> Result<Left, Fault> {
-        // The guard is short-lived and never the last owner: the publisher frees tables.
-        let table = shared.table.load();
-        let cells = shared.cells.cells();
-        let now = shared.clock.now();
+        let mut decider = shared.decider(shared.metrics.door(Door::Frame));
         let mut at = 0;
         let mut left = Left::Nothing;
         while let Some(rest) = self.input.get(at..self.filled) {
@@ -175,8 +161,9 @@ impl Connection {
                 Err(error) => return Err(Fault { id: 0, error, message: message_of(error) }),
             };
             let mut ask = |request: &Request<'_>, out: &mut Vec<u8>| {
-                let (state, decision) = table.decide(&cells, request, now, &mut self.scratch);
-                frame::put_decision(out, state, &decision);
+                decider.decide(request, &mut self.scratch, |state, decision| {
+                    frame::put_decision(out, state, decision);
+                });
             };
             answer_one(&frame, &mut self.output, &mut ask).map_err(|error| Fault {
                 id: frame.id,

@@ -3,8 +3,10 @@
 //! Each connection has a thread (docs/adr/0002-a-thread-per-connection.md): gateways hold few
 //! connections for long, and a blocked read costs half of what a wake-up through a poller does.
 
-use crate::conn::{Shared, serve};
+use crate::conn::serve;
+use crate::metrics::Door;
 use crate::peers::Peers;
+use crate::shared::Shared;
 use nix::sys::socket::{Backlog, getsockopt, listen, sockopt::PeerCredentials};
 use std::collections::HashMap;
 use std::io::Write;
@@ -12,7 +14,7 @@ use std::net::Shutdown;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::sync::atomic::Ordering;
+
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tollgate_proto::frame::{self, FrameError};
@@ -89,13 +91,13 @@ pub(crate) fn run(listener: &UnixListener, shared: &Arc<Shared>, open: &Arc<Open
     let config = &shared.config;
     let peers = Arc::new(Peers::new(config.peer_uids.clone(), config.connections_per_uid_max));
     let mut next_id = 0;
-    while !shared.draining.load(Ordering::Acquire) {
+    while !shared.is_draining() {
         match listener.accept() {
             Ok((stream, _)) => {
                 next_id += 1;
                 admit(stream, next_id, shared, open, &peers);
             }
-            Err(_) if shared.draining.load(Ordering::Acquire) => return,
+            Err(_) if shared.is_draining() => return,
             Err(error) => {
                 tracing::warn!(error = error.to_string(), "a connection could not be accepted");
                 std::thread::sleep(ACCEPT_PAUSE);
@@ -106,26 +108,33 @@ pub(crate) fn run(listener: &UnixListener, shared: &Arc<Shared>, open: &Arc<Open
 
 /// Gives a connection its thread, or says why not.
 fn admit(stream: UnixStream, id: u64, shared: &Arc<Shared>, open: &Arc<Open>, peers: &Arc<Peers>) {
+    let metrics = shared.metrics.door(Door::Frame);
     let Ok(peer) = getsockopt(&stream, PeerCredentials) else { return };
     if !peers.may_connect(peer.uid(), peer.gid()) {
+        metrics.refused_stranger.increment(1);
         tracing::warn!(uid = peer.uid(), "a connection of a stranger was closed");
         return;
     }
     let has_room = open.streams().len() < shared.config.connections_max;
     let place = peers.enter(peer.uid()).filter(|_| has_room);
-    let (Some(place), Ok(handle)) = (place, stream.try_clone()) else {
+    let (Some(place), Ok(handle), Ok(last_word)) = (place, stream.try_clone(), stream.try_clone())
+    else {
+        metrics.refused_overloaded.increment(1);
         return shed(&stream);
     };
-    let Ok(last_word) = stream.try_clone() else { return shed(&stream) };
     open.streams().insert(id, handle);
-    let (shared, open_there) = (Arc::clone(shared), Arc::clone(open));
+    metrics.connections.increment(1.0);
+    let (there, open_there) = (Arc::clone(shared), Arc::clone(open));
     let serving = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || {
-        serve(stream, &shared);
+        serve(stream, &there);
         open_there.leave(id);
+        there.metrics.door(Door::Frame).connections.decrement(1.0);
         drop(place);
     });
     if serving.is_err() {
         open.leave(id);
+        metrics.connections.decrement(1.0);
+        metrics.refused_overloaded.increment(1);
         shed(&last_word);
     }
 }

@@ -1,24 +1,28 @@
 //! Folders to tenants: reads what changed, keeps what still serves, says what does not load.
 //!
 //! The folder is the truth: an edit is served or refused as a whole, a folder that vanished serves
-//! nobody. What does not compile keeps its last good tenants. Every accepted change of content is
-//! a new version: epoch 1, the next sequence number.
+//! nobody. What does not compile keeps its last good tenants: those in memory, else those of the
+//! bundles on the disk. A change of limits alone compiles no policy.
 
 use crate::log;
+use crate::metrics::Metrics;
 use crate::status::TenantStatus;
-use crate::table::{Table, Tenants};
+use crate::table::Tenants;
+use crate::vault::Vault;
 use crate::watch::Seen;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tollgate_engine::{Code, Diagnostic, Diagnostics, Source, TenantState, Version};
+use tollgate_engine::{Code, Diagnostic, Diagnostics, PolicySet, Source, TenantState, Version};
 use tollgate_proto::bundle::{self, FILES, File, Options};
 
+/// Tenants by name; `None`: known, but no configuration of it ever loaded.
+pub(crate) type Served = Tenants<Option<Arc<TenantState>>>;
+
 /// Everything the loader knows between two looks.
-#[derive(Debug, Default)]
 pub(crate) struct Loader {
     seed: u64,
-    seq: u64,
+    vault: Vault,
     seen: Seen,
     folders: BTreeMap<PathBuf, Folder>,
     conflicts: BTreeSet<String>,
@@ -36,12 +40,14 @@ struct Folder {
 
 impl Loader {
     /// `seed` keys the hash tables of compiled policies.
-    pub(crate) fn new(seed: u64) -> Loader {
-        Loader { seed, ..Loader::default() }
+    pub(crate) fn new(seed: u64, vault: Vault) -> Loader {
+        let (seen, folders, conflicts) = Default::default();
+        Loader { seed, vault, seen, folders, conflicts }
     }
 
-    /// Takes in what a look saw; the new table if anything is to be served differently.
-    pub(crate) fn update(&mut self, seen: Seen, now_ms: u64) -> Option<Table> {
+    /// Takes in what a look saw; the tenants if anything is to be served differently.
+    pub(crate) fn update(&mut self, seen: Seen, now_ms: u64, metrics: &Metrics) -> Option<Served> {
+        self.vault.write_pending(metrics);
         if seen == self.seen {
             return None;
         }
@@ -56,38 +62,46 @@ impl Loader {
         let touched = |path: &PathBuf| self.seen.get(path) != seen.get(path);
         let paths: Vec<PathBuf> = seen.keys().filter(|path| touched(path)).cloned().collect();
         for path in paths {
-            changed |= self.reload(&path, now_ms);
+            changed |= self.reload(&path, now_ms, metrics);
         }
         self.seen = seen;
-        changed.then(|| self.table())
+        changed.then(|| self.served())
     }
 
     /// Reads and compiles one folder; false if its content is what it was.
-    fn reload(&mut self, path: &Path, now_ms: u64) -> bool {
+    fn reload(&mut self, path: &Path, now_ms: u64, metrics: &Metrics) -> bool {
         let files = read_files(path);
         let name = path.file_name().map_or("default".into(), |name| name.to_string_lossy());
         let folder = self.folders.entry(path.to_path_buf()).or_default();
         if folder.files == files && folder.since_ms != 0 {
             return false;
         }
-        let version = Version { epoch: 1, seq: self.seq + 1 };
-        let borrowed: Vec<File<'_>> =
-            files.iter().map(|(path, bytes)| File { path, bytes }).collect();
-        let options = Options { seed: self.seed, version };
+        let borrowed = borrow(&files);
+        let known = match folder.error.is_none() && alike(&folder.files, &files) {
+            true => folder.tenants.iter().map(named_policy).collect(),
+            false => Vec::new(),
+        };
+        let options = Options { policies: &known, ..Options::new(self.seed, Version::default()) };
         let shown = path.display().to_string();
         match bundle::from_files(&name, &borrowed, options) {
             Ok(compiled) => {
-                self.seq = version.seq;
+                metrics.reloads_loaded.increment(1);
                 log::diagnostics(&compiled.warnings);
-                folder.tenants = compiled.tenants.into_iter().map(Arc::new).collect();
+                folder.tenants = self.vault.accept(&name, compiled, &borrowed, metrics);
                 folder.error = None;
+                let versions = folder.tenants.iter().map(|state| state.version());
+                let newest = versions.max().unwrap_or_default();
+                let version = format!("{}.{}", newest.epoch, newest.seq);
                 let tenants = folder.tenants.len();
-                let version = format!("{}.{}", version.epoch, version.seq);
                 tracing::info!(folder = shown, tenants, version, "policy folder loaded");
             }
             Err(found) => {
+                metrics.reloads_refused.increment(1);
                 log::diagnostics(&found);
                 folder.error = found.iter().next().map(first_line);
+                if folder.tenants.is_empty() {
+                    folder.tenants = self.vault.last_good(&name, self.seed);
+                }
                 let kept = folder.tenants.len();
                 tracing::error!(
                     folder = shown,
@@ -102,8 +116,8 @@ impl Loader {
         true
     }
 
-    fn table(&mut self) -> Table {
-        let mut tenants = Tenants::default();
+    fn served(&mut self) -> Served {
+        let mut tenants = Served::default();
         let mut conflicts = BTreeSet::new();
         for folder in self.folders.values() {
             if folder.tenants.is_empty() && folder.error.is_some() {
@@ -128,7 +142,7 @@ impl Loader {
             }
         }
         self.conflicts = conflicts;
-        Table { tenants }
+        tenants
     }
 
     /// What is served, for people.
@@ -158,6 +172,20 @@ impl Loader {
         }
         rows
     }
+}
+
+fn borrow(files: &[(String, Vec<u8>)]) -> Vec<File<'_>> {
+    files.iter().map(|(path, bytes)| File { path, bytes }).collect()
+}
+
+/// Whether two readings of a folder differ in nothing but limits.
+fn alike(before: &[(String, Vec<u8>)], now: &[(String, Vec<u8>)]) -> bool {
+    let policy = |file: &&(String, Vec<u8>)| !file.0.ends_with("limits.toml");
+    before.iter().filter(policy).eq(now.iter().filter(policy))
+}
+
+fn named_policy(state: &Arc<TenantState>) -> (String, Arc<PolicySet>) {
+    (state.name().to_owned(), Arc::clone(state.policy()))
 }
 
 fn read_files(folder: &Path) -> Vec<(String, Vec<u8>)> {

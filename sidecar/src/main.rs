@@ -17,17 +17,25 @@
 )]
 #![allow(clippy::print_stdout, reason = "`--check` answers on stdout")]
 
+mod authzen;
 mod clock;
 mod config;
 mod conn;
 mod door;
+mod grpc;
 mod host;
+mod http;
 mod loader;
 mod log;
+mod metrics;
 mod peers;
+mod probe;
 mod settings;
+mod shared;
+mod snapshot;
 mod status;
 mod table;
+mod vault;
 mod watch;
 
 use clap::Parser;
@@ -41,6 +49,9 @@ const DOES_NOT_LOAD: u8 = 4;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if arguments.is_probe() {
+        return probe::run(&arguments);
+    }
     let (config, findings) = match Config::read(&arguments) {
         Ok(read) => read,
         Err(error) => {

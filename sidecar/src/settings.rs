@@ -39,7 +39,7 @@ macro_rules! settings {
 
 settings! {
     "policies" Kind::Path, "" "path" "a policy folder, or a folder of policy folders; watched";
-    "run" Kind::Path, "" "path" "where sockets and status.json are made";
+    "run" Kind::Path, "" "path" "where sockets are made";
     "data" Kind::Path, "" "path" "where state is kept";
     "cells.count" number(16, 1 << 28), "65536" "cells" "counters of limits, 64 bytes each";
     "door.connections_max" number(1, 1 << 20), "2048" "connections" "at once on a door, each a thread";
@@ -47,6 +47,9 @@ settings! {
     "door.frame_timeout_ms" number(1, 60_000), "100" "ms" "from the first byte of a frame to its last";
     "door.idle_timeout_ms" number(100, 86_400_000), "600000" "ms" "a connection may say nothing";
     "door.drain_timeout_ms" number(0, 600_000), "5000" "ms" "shutdown waits for open requests";
+        "authzen.public_url" Kind::Path, "" "URL" "where clients reach the HTTP door, https; empty: no discovery";
+    "ops.listen" Kind::Path, "" "address" "loopback address for health and metrics alone; empty: none";
+    "metrics.tenants_max" number(0, 100_000), "200" "tenants" "with a label of their own, the rest are _other";
     "peers.uids" Kind::Path, "" "user ids" "more user ids that may connect, separated by commas";
     "watch.interval_ms" number(10, 60_000), "200" "ms" "between two looks at the policies";
     "log.level" Kind::Word(&["error", "warn", "info", "debug"]), "info" "word" "least severity";

@@ -9,7 +9,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("cells", &["engine"]),
     ("proto", &["engine"]),
     ("oracle", &["engine"]),
-    ("sidecar", &["cells", "proto", "engine"]),
+    ("store", &["proto", "engine"]),
+    ("sidecar", &["cells", "store", "proto", "engine"]),
     ("cli", &["oracle", "proto", "engine"]),
     ("xtask", &["engine"]),
 ];

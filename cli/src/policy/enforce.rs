@@ -2,6 +2,7 @@
 
 use crate::draw;
 use crate::exit::{Exit, fail};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
@@ -64,8 +65,8 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
     let mut tuple = Vec::new();
     for argument in &arguments.arguments {
         tuple.push(match argument.starts_with('{') {
-            false => Tree::Str(argument.clone()),
-            true => match json::parse(argument) {
+            false => Tree::Str(argument.as_str().into()),
+            true => match json::parse(argument.as_bytes()) {
                 Ok(tree) => tree,
                 Err(error) => return fail(Exit::Usage, format!("`{argument}`: {error}")),
             },
@@ -102,11 +103,10 @@ fn answer_lines(policies: &Policies, requests: &Path) -> Exit {
         if line.trim_ascii().is_empty() {
             continue;
         }
-        let text = std::str::from_utf8(&line).ok();
-        let answer = match text.map(json::parse) {
-            Some(Ok(Tree::List(tuple))) => policies.ask(tuple),
-            Some(Ok(_)) => Err(LineError::Invalid),
-            _ => Err(LineError::MalformedJson),
+        let answer = match json::parse(&line) {
+            Ok(Tree::List(tuple)) => policies.ask(tuple),
+            Ok(_) => Err(LineError::Invalid),
+            Err(_) => Err(LineError::MalformedJson),
         };
         let object = match answer {
             Ok(answer) => answer.json(),
@@ -213,13 +213,13 @@ fn compile(
 }
 
 impl Policies {
-    fn ask(&self, tuple: Vec<Tree>) -> Result<Answer, LineError> {
+    fn ask(&self, tuple: Vec<Tree<'_>>) -> Result<Answer, LineError> {
         if tuple.len() != self.tokens.len() {
             return Err(LineError::ArgumentCount);
         }
         let tenant = self.tenant_token.and_then(|token| tuple.get(token)).and_then(Tree::as_str);
         let tenant = tenant.unwrap_or("").to_owned();
-        let mut leaves: Vec<Vec<(String, Tree)>> = Vec::new();
+        let mut leaves: Vec<Vec<(Cow<'_, str>, Tree<'_>)>> = Vec::new();
         for argument in tuple {
             leaves.push(argument.flatten().map_err(|_| LineError::Invalid)?);
         }

@@ -1,6 +1,8 @@
 //! What casbin says about a test row, and our own engine in casbin's dialect.
 
 use serde_json::{Map, Value as Json};
+use std::sync::Arc;
+use tollgate_engine::cell::TableSecret;
 use tollgate_engine::{
     Binding, Cells, Dialect, Model, Now, Part, PolicySet, Quotas, Request, Rows, Scratch, Source,
     StripeLocks, TenantState, Value, Version,
@@ -49,6 +51,7 @@ impl Oracles {
                 first.map_or(String::new(), |finding| finding.message.clone())
             },
         )?;
+        let ours = Arc::new(ours);
         let ours = TenantState::link("", Version::default(), ours, binding, Quotas::none());
         Ok(Oracles { casbin, ours, binding: binding.clone() })
     }
@@ -169,5 +172,6 @@ impl StripeLocks for NoLocks {
 
 /// A table without cells: policy tests ask no limits.
 pub(super) fn no_cells() -> Cells<'static> {
-    Cells::new(&[], [0, 0], &NoLocks)
+    static SECRET: TableSecret = TableSecret::new([0, 0]);
+    Cells::new(&[], &SECRET, &NoLocks)
 }

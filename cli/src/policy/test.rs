@@ -96,7 +96,7 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
 fn test_folder(folder: &FolderFiles, arguments: &Arguments) -> Result<Report, Diagnostics> {
     let started = Instant::now();
     let files = folder.files();
-    let options = Options { seed: u64::from(std::process::id()), version: Version::default() };
+    let options = Options::new(u64::from(std::process::id()), Version::default());
     let compiled = bundle::from_files(&folder.name, &files, options)?;
     if !arguments.json {
         draw::show(&compiled.warnings, &|path| folder.text(path));
@@ -157,7 +157,7 @@ impl Tester<'_> {
         for row in &suite.tests {
             let mut row = row.clone();
             if row.request.tenant.is_empty() {
-                self.default_tenant.clone_into(&mut row.request.tenant);
+                row.request.tenant = self.default_tenant.to_owned().into();
             }
             if filter.is_some_and(|text| !describe(&row).contains(text)) {
                 report.skipped += 1;

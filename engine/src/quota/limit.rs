@@ -183,6 +183,13 @@ impl Quotas {
         Ok(quotas)
     }
 
+    /// Says that these limits are of another version: it must be later.
+    pub(crate) fn set_generation(&mut self, generation: u64) {
+        for limit in &mut self.limits {
+            limit.parameters.generation = generation;
+        }
+    }
+
     fn compile_one(&mut self, limit: &Limit, generation: u64) -> Option<Compiled> {
         let dimension = |d: &Dimension| self.code.slot(d.part as usize, &d.path).ok();
         let dimensions = limit.dimensions.iter().map(dimension).collect::<Option<_>>()?;

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use tollgate_engine::cell::{CELL_WORDS, STRIPE_CELLS};
+use tollgate_engine::cell::{CELL_WORDS, STRIPE_CELLS, TableSecret};
 use tollgate_engine::{
     Cells, Dialect, Limit, PolicySet, Quotas, Source, StripeLocks, TenantState, Version, bind,
     parse_model, parse_rows,
@@ -12,6 +12,7 @@ use tollgate_engine::{
 pub(crate) struct Table {
     words: Vec<AtomicU64>,
     locks: Locks,
+    secret: TableSecret,
 }
 
 struct Locks {
@@ -31,11 +32,12 @@ impl Table {
     pub(crate) fn new(stripes: usize) -> Table {
         let words = (0..stripes * STRIPE_CELLS * CELL_WORDS).map(|_| AtomicU64::new(0)).collect();
         let stripes = (0..stripes).map(|_| Mutex::new(())).collect();
-        Table { words, locks: Locks { stripes, taken: AtomicUsize::new(0) } }
+        let locks = Locks { stripes, taken: AtomicUsize::new(0) };
+        Table { words, locks, secret: TableSecret::new([11, 22]) }
     }
 
     pub(crate) fn cells(&self) -> Cells<'_> {
-        Cells::new(&self.words, [11, 22], &self.locks)
+        Cells::new(&self.words, &self.secret, &self.locks)
     }
 
     #[allow(dead_code, reason = "only the allocation test counts locks")]
@@ -68,5 +70,5 @@ pub(crate) fn tenant_called(
     let binding = bind(&model, &[], model_source).unwrap();
     let policy = PolicySet::compile(&model, &rows, (model_source, rows_source), 3).unwrap();
     let quotas = Quotas::compile(limits, seq).unwrap();
-    TenantState::link(name, Version { epoch: 1, seq }, policy, &binding, quotas)
+    TenantState::link(name, Version { epoch: 1, seq }, policy.into(), &binding, quotas)
 }

@@ -1,154 +1,12 @@
-//! The sidecar as a process: real socket, real files, bad peers. Each test has its own folder and
-//! ends its sidecar by its process id.
+//! The frame door and the process: real socket, real files, bad peers.
 
-#![allow(clippy::print_stdout, reason = "`--nocapture` shows how long an edit took")]
-
-use std::io::{Read, Write};
+use crate::common::*;
+use std::io::Write;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use tollgate_engine::{Entity, Reason, Request};
-use tollgate_proto::frame::{self, Reply, kind};
-
-const MODEL: &str = "[request_definition]\nr = sub, obj, act\n[policy_definition]\n\
-    p = sub, obj, act\n[policy_effect]\ne = some(where (p.eft == allow))\n[matchers]\n\
-    m = r.sub == p.sub && keyMatch2(r.obj, p.obj) && r.act == p.act\n";
-const PROGRAM: &str = env!("CARGO_BIN_EXE_tollgate-sidecar");
-const READY: Duration = Duration::from_secs(10);
-
-/// A sidecar on its own folder.
-struct Sidecar {
-    folder: PathBuf,
-    child: Child,
-}
-
-impl Drop for Sidecar {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
-fn folder() -> PathBuf {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    let next = NEXT.fetch_add(1, Ordering::Relaxed);
-    let folder = std::env::temp_dir().join(format!("tg-{}-{next}", std::process::id()));
-    std::fs::create_dir_all(folder.join("policies/acme")).unwrap();
-    write(&folder, "acme/model.conf", MODEL);
-    write(&folder, "acme/policy.csv", "p, alice, /v1/:x, read\n");
-    folder
-}
-
-fn write(folder: &Path, name: &str, content: &str) {
-    let path = folder.join("policies").join(name);
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::write(path, content).unwrap();
-}
-
-fn command(folder: &Path) -> Command {
-    let mut command = Command::new(PROGRAM);
-    command
-        .arg("--policies")
-        .arg(folder.join("policies"))
-        .arg("--run")
-        .arg(folder.join("run"))
-        .arg("--data")
-        .arg(folder.join("data"))
-        .stdin(Stdio::null());
-    command
-}
-
-impl Sidecar {
-    fn start(folder: PathBuf, variables: &[(&str, &str)]) -> Sidecar {
-        let log = std::fs::File::create(folder.join("log")).unwrap();
-        let mut command = command(&folder);
-        command.stderr(log).envs(variables.iter().copied());
-        let sidecar = Sidecar { child: command.spawn().unwrap(), folder };
-        let began = Instant::now();
-        while UnixStream::connect(sidecar.socket()).is_err() {
-            assert!(began.elapsed() < READY, "{}", sidecar.log());
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        sidecar
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.folder.join("run/tollgate.sock")
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
-    }
-
-    fn connect(&self) -> UnixStream {
-        let stream = UnixStream::connect(self.socket()).unwrap();
-        stream.set_read_timeout(Some(READY)).unwrap();
-        stream
-    }
-
-    fn ask(&self, tenant: &str, subject: &str) -> Reason {
-        check(&mut self.connect(), tenant, subject, "/v1/x").reason
-    }
-
-    /// Waits until an answer is what it should become.
-    fn until(&self, tenant: &str, subject: &str, expected: Reason) -> Duration {
-        let began = Instant::now();
-        while self.ask(tenant, subject) != expected {
-            assert!(began.elapsed() < READY, "never {expected:?}: {}", self.log());
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        began.elapsed()
-    }
-
-    fn still_answers(&self) {
-        assert_eq!(self.ask("acme", "alice"), Reason::Allow, "{}", self.log());
-    }
-}
-
-fn request<'a>(tenant: &'a str, subject: &'a str, resource: &'a str) -> Request<'a> {
-    Request {
-        tenant,
-        subject: Entity { kind: "", id: subject },
-        resource: Entity { kind: "", id: resource },
-        action: "read",
-        ..Request::default()
-    }
-}
-
-fn check(stream: &mut UnixStream, tenant: &str, subject: &str, resource: &str) -> Reply {
-    let mut out = Vec::new();
-    frame::put_check(&mut out, 5, &request(tenant, subject, resource));
-    stream.write_all(&out).unwrap();
-    let (kind, id, body) = read_frame(stream).unwrap();
-    assert_eq!((kind, id), (kind::DECISION, 5));
-    frame::read_decision(&body).unwrap()
-}
-
-/// One frame, or `None` at the end of the stream.
-fn read_frame(stream: &mut UnixStream) -> Option<(u8, u32, Vec<u8>)> {
-    let mut received = Vec::new();
-    loop {
-        if let Some(frame) = frame::next_frame(&received).unwrap() {
-            return Some((frame.kind, frame.id, frame.body.to_vec()));
-        }
-        let mut byte = [0];
-        match stream.read(&mut byte) {
-            Ok(1) => received.push(byte[0]),
-            _ => return None,
-        }
-    }
-}
-
-fn error_of(stream: &mut UnixStream) -> (u16, String) {
-    let (kind, _, body) = read_frame(stream).expect("an error frame");
-    assert_eq!(kind, kind::ERROR);
-    let (number, name, message) = frame::read_error(&body).unwrap();
-    assert!(!message.is_empty());
-    (number, name)
-}
+use tollgate_engine::Reason;
+use tollgate_proto::frame::{self, kind};
 
 #[test]
 fn bad_frames_get_one_error_and_the_connection_ends() {
@@ -267,7 +125,7 @@ fn an_edit_is_served_or_refused_as_a_whole() {
         assert!(finding.contains(field), "{field} in {finding}");
     }
     assert_eq!(sidecar.ask("acme", "bob"), Reason::Allow, "the old policy stays");
-    let status = std::fs::read_to_string(sidecar.folder.join("run/status.json")).unwrap();
+    let (_, _, status) = sidecar.http("GET /v1/status", "", "");
     assert!(status.contains("last-known-good") && status.contains("\"1.2\""), "{status}");
     write(&sidecar.folder, "acme/policy.csv", "p, carol, /v1/:x, read\n");
     sidecar.until("acme", "carol", Reason::Allow);
@@ -361,10 +219,6 @@ fn shutdown_drains() {
     assert_eq!(sidecar.child.wait().unwrap().code(), Some(0));
     assert!(!sidecar.socket().exists());
     assert!(sidecar.log().contains("stopped"));
-}
-
-fn output(mut command: Command) -> Output {
-    command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap()
 }
 
 #[test]

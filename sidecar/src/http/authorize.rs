@@ -1,0 +1,139 @@
+//! `/v1/authorize`: for gateways that ask with the client's method and URI in headers and read only
+//! the status.
+
+use super::answer::{Answer, Refused, empty};
+use super::evaluate::Tenant;
+use super::route::Session;
+use crate::metrics::Door;
+use http::header::{HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, Request, StatusCode};
+use hyper::body::Incoming;
+use tollgate_engine::{Decision, Entity, Reason, Request as Asked, Version};
+
+const REASON: HeaderName = HeaderName::from_static("x-tollgate-reason");
+const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
+const STATUS: HeaderName = HeaderName::from_static("x-tollgate-status");
+const SUBJECT: &str = "x-tollgate-subject";
+
+/// Answers with a status and headers, never a body.
+pub(super) fn answer(session: &Session, request: &Request<Incoming>) -> Answer {
+    let mut answer = match decide(session, request.headers()) {
+        Ok(answer) => answer,
+        Err(refused) => {
+            session.shared().metrics.door(Door::Http).fault(refused.code);
+            let mut answer = empty(refused.status);
+            let headers = answer.headers_mut();
+            headers.insert(REASON, HeaderValue::from_static(refused.code));
+            if refused.status == StatusCode::UNAUTHORIZED {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            answer
+        }
+    };
+    let query = request.uri().query().unwrap_or("");
+    if query.split('&').any(|pair| pair == "for=nginx") {
+        let status = answer.status();
+        answer.headers_mut().insert(STATUS, HeaderValue::from(status.as_u16()));
+        if !matches!(status, StatusCode::OK | StatusCode::UNAUTHORIZED) {
+            *answer.status_mut() = StatusCode::FORBIDDEN;
+        }
+    }
+    answer
+}
+
+fn decide(session: &Session, headers: &HeaderMap) -> Result<Answer, Refused> {
+    let invalid = |message: &str| Refused::new(StatusCode::BAD_REQUEST, "invalid", message);
+    let method = either(headers, "x-forwarded-method", "x-original-method").map_err(invalid)?;
+    let uri = either(headers, "x-forwarded-uri", "x-original-uri").map_err(invalid)?;
+    let (Some(method), Some(uri)) = (method, uri) else {
+        return Err(invalid("expected method and URI in X-Forwarded-* or X-Original-* headers"));
+    };
+    let Some(subject) = single(headers, SUBJECT).map_err(invalid)?.filter(|id| !id.is_empty())
+    else {
+        let message = "expected the subject in X-Tollgate-Subject";
+        return Err(Refused::new(StatusCode::UNAUTHORIZED, "unauthenticated", message));
+    };
+    let path = uri.split('?').next().unwrap_or("");
+    let tenant = match Tenant::of(headers) {
+        Tenant::Named(name) => name,
+        Tenant::Missing | Tenant::Ambiguous => String::new(),
+    };
+    let request = Asked {
+        tenant: &tenant,
+        subject: Entity { kind: "", id: subject },
+        resource: Entity { kind: "", id: path },
+        action: method,
+        ..Asked::default()
+    };
+    let shared = session.shared();
+    let door = shared.metrics.door(Door::Http);
+    if !path.starts_with('/') {
+        // Only a path has one reading here: a whole URL could be matched as something else.
+        door.count(Reason::AmbiguousPath, 1);
+        return Ok(of_decision(&Decision::refuse(Reason::AmbiguousPath, Version::default())));
+    }
+    let mut decider = shared.decider(door);
+    Ok(decider.decide(&request, &mut session.scratch(), |_, decision| of_decision(decision)))
+}
+
+/// A header's only value.
+fn single<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, &'static str> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(only), None) => only.to_str().map(Some).map_err(|_| "a header is not visible ASCII"),
+        (Some(_), Some(_)) => Err("a header that must stand once is given twice"),
+    }
+}
+
+/// The value of two headers of which one or both are given, then alike.
+fn either<'h>(
+    headers: &'h HeaderMap,
+    first: &str,
+    second: &str,
+) -> Result<Option<&'h str>, &'static str> {
+    match (single(headers, first)?, single(headers, second)?) {
+        (Some(a), Some(b)) if a != b => Err("X-Forwarded-* and X-Original-* say different things"),
+        (a, b) => Ok(a.or(b)),
+    }
+}
+
+fn of_decision(decision: &Decision) -> Answer {
+    let mut answer = empty(status_of(decision.reason));
+    let headers = answer.headers_mut();
+    headers.insert(REASON, HeaderValue::from_static(decision.reason.name()));
+    if let Some(wait) = decision.retry_after_ms {
+        headers.insert(RETRY_AFTER, HeaderValue::from(wait.div_ceil(1000).max(1)));
+        headers.insert(RETRY_AFTER_MS, HeaderValue::from(wait));
+    }
+    answer
+}
+
+fn status_of(reason: Reason) -> StatusCode {
+    match reason {
+        Reason::Allow => StatusCode::OK,
+        Reason::QuotaExceeded => StatusCode::TOO_MANY_REQUESTS,
+        Reason::NoBundle | Reason::Stale | Reason::QuotaStoreFull => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+        _ => StatusCode::FORBIDDEN,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_status() {
+        for reason in Reason::ALL {
+            let expected = match reason.number() {
+                0 => 200,
+                2060 => 429,
+                2021 | 2022 | 2061 => 503,
+                _ => 403,
+            };
+            assert_eq!(status_of(*reason).as_u16(), expected, "{}", reason.name());
+        }
+    }
+}

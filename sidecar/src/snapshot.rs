@@ -1,0 +1,95 @@
+//! Counters on the disk: restored at start, written every second and at the end.
+//!
+//! A write takes only what changed. One that fails is counted, and everything is written again when
+//! the disk takes it.
+
+use crate::shared::Shared;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+use tollgate_engine::cell::CELL_WORDS;
+use tollgate_store::State;
+
+/// Time between two snapshots; longer where one takes long.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// A snapshot takes at most this part of the time: one in five.
+const REST: u32 = 4;
+/// Cells of one write.
+const BATCH: usize = 8192;
+
+/// Writes snapshots of the cells.
+pub(crate) struct Snapshots {
+    shared: Arc<Shared>,
+    state: Arc<State>,
+    /// The state word of each cell as it was written.
+    written: Vec<u64>,
+    failed: bool,
+}
+
+impl Snapshots {
+    pub(crate) fn new(shared: Arc<Shared>, state: Arc<State>) -> Snapshots {
+        let written = vec![0; shared.cells.capacity()];
+        Snapshots { shared, state, written, failed: false }
+    }
+
+    /// Puts back what the last run wrote and forgets what means nothing any more.
+    pub(crate) fn restore(&mut self) {
+        let (cells, now) = (self.shared.cells.cells(), self.shared.clock.now());
+        let mut restored = 0_u64;
+        let mut over: Vec<[u64; CELL_WORDS]> = Vec::new();
+        let read = self.state.cells(&mut |words| match cells.restore(words, now.0) {
+            true => restored += 1,
+            false => over.push(words),
+        });
+        match read {
+            Ok(0) => tracing::info!(restored, "counters restored"),
+            Ok(lost) => tracing::error!(restored, lost, "counters restored, some were corrupt"),
+            Err(error) => {
+                tracing::error!(error = error.to_string(), "counters begin anew");
+            }
+        }
+        for over in over.chunks(BATCH) {
+            if let Err(error) = self.state.remove_cells(over) {
+                self.fail(&error.to_string());
+            }
+        }
+    }
+
+    /// Writes until the sidecar stops, and once more then.
+    pub(crate) fn run(mut self, stopped: &Receiver<()>) {
+        let mut interval = INTERVAL;
+        while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
+            let began = Instant::now();
+            self.write();
+            interval = INTERVAL.max(began.elapsed() * REST);
+        }
+        self.write();
+    }
+
+    fn write(&mut self) {
+        let began = Instant::now();
+        let mut batch: Vec<[u64; CELL_WORDS]> = Vec::new();
+        self.shared.cells.cells().changed(&mut self.written, &mut |words| batch.push(words));
+        if batch.is_empty() {
+            return;
+        }
+        for cells in batch.chunks(BATCH) {
+            if let Err(error) = self.state.put_cells(cells) {
+                return self.fail(&error.to_string());
+            }
+        }
+        if std::mem::take(&mut self.failed) {
+            tracing::info!("counters are written again");
+        }
+        self.shared.metrics.snapshot_seconds.record(began.elapsed().as_secs_f64());
+    }
+
+    fn fail(&mut self, error: &str) {
+        self.shared.metrics.store_failures_state.increment(1);
+        if !self.failed {
+            tracing::error!(error, "counters cannot be written; decisions go on");
+        }
+        self.failed = true;
+        self.written.fill(0);
+    }
+}

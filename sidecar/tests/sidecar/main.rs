@@ -1,0 +1,11 @@
+//! The sidecar as a process: real sockets, real files, bad peers. Each test has its own folder and
+//! ends its sidecar by its process id.
+
+#![allow(clippy::print_stdout, reason = "`--nocapture` shows how long an edit took")]
+
+mod common;
+mod doors;
+mod frame;
+mod http;
+mod slow;
+mod storage;

@@ -1,0 +1,114 @@
+//! What counters hold, as of the last second; beside it the secret of their keys and a second copy
+//! of the floors, should the bundles be lost.
+
+use crate::bundles::{floor_bytes, floor_of};
+use crate::database::{Change, Database, Opened, StoreError};
+use std::path::Path;
+use tollgate_engine::Version;
+use tollgate_engine::cell::{CELL_WORDS, TableSecret};
+
+const CELLS: &str = "cells";
+const FLOORS: &str = "floors";
+const META: &str = "meta";
+const SECRET: &[u8] = b"secret";
+/// Words of a cell that are its key.
+const KEY_WORDS: usize = 2;
+
+/// The database of counters.
+#[derive(Debug)]
+pub struct State(Database);
+
+impl State {
+    /// Opens or makes the database.
+    ///
+    /// # Errors
+    /// The disk refuses. A corrupt database is set aside instead: its counters begin anew.
+    pub fn open(path: &Path) -> Result<Opened<State>, StoreError> {
+        let opened = Database::open(path, &[CELLS, FLOORS, META])?;
+        Ok(Opened { database: State(opened.database), set_aside: opened.set_aside })
+    }
+
+    /// The secret that keys the cells; `fresh` if there is none yet, which is then kept.
+    ///
+    /// # Errors
+    /// The record is corrupt, or the disk refuses.
+    pub fn secret(&self, fresh: TableSecret) -> Result<TableSecret, StoreError> {
+        if let Some(bytes) = self.0.get(META, SECRET)? {
+            let words = words_of::<2>(&bytes);
+            return words.map(TableSecret::new).ok_or_else(|| {
+                StoreError::Corrupt("the secret of the cells is cut off".to_owned())
+            });
+        }
+        self.0.write(&[(META, SECRET, Some(&bytes_of(fresh.words())))], true)?;
+        Ok(fresh)
+    }
+
+    /// Keeps cells; they survive the end of the process, not of the machine.
+    ///
+    /// # Errors
+    /// The disk refuses; then none was kept.
+    pub fn put_cells(&self, cells: &[[u64; CELL_WORDS]]) -> Result<(), StoreError> {
+        let bytes: Vec<Vec<u8>> = cells.iter().map(|cell| bytes_of(cell)).collect();
+
+        let changes: Vec<Change<'_>> = bytes
+            .iter()
+            .filter_map(|cell| cell.split_at_checked(KEY_WORDS * 8))
+            .map(|(key, value)| (CELLS, key, Some(value)))
+            .collect();
+        self.0.write(&changes, false)
+    }
+
+    /// Every cell that can be read; how many could not.
+    ///
+    /// # Errors
+    /// The database cannot be read at all.
+    pub fn cells(&self, visit: &mut dyn FnMut([u64; CELL_WORDS])) -> Result<usize, StoreError> {
+        self.0.all(CELLS, &mut |key, value| {
+            if let Some(words) = words_of(&[key, value].concat()) {
+                visit(words);
+            }
+        })
+    }
+
+    /// Forgets cells by their words.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn remove_cells(&self, cells: &[[u64; CELL_WORDS]]) -> Result<(), StoreError> {
+        let bytes: Vec<Vec<u8>> = cells.iter().map(|cell| bytes_of(cell)).collect();
+        let keys = bytes.iter().filter_map(|cell| cell.get(..KEY_WORDS * 8));
+        let changes: Vec<Change<'_>> = keys.map(|key| (CELLS, key, None)).collect();
+        self.0.write(&changes, false)
+    }
+
+    /// Keeps a second copy of a floor.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn put_floor(&self, tenant: &str, floor: Version) -> Result<(), StoreError> {
+        self.0.write(&[(FLOORS, tenant.as_bytes(), Some(&floor_bytes(floor)))], true)
+    }
+
+    /// The second copy of a floor.
+    ///
+    /// # Errors
+    /// The record is corrupt or cannot be read.
+    pub fn floor(&self, tenant: &str) -> Result<Option<Version>, StoreError> {
+        Ok(self.0.get(FLOORS, tenant.as_bytes())?.and_then(|bytes| floor_of(&bytes)))
+    }
+}
+
+fn bytes_of(words: &[u64]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_le_bytes()).collect()
+}
+
+fn words_of<const N: usize>(bytes: &[u8]) -> Option<[u64; N]> {
+    let mut words = [0; N];
+    if bytes.len() != N * 8 {
+        return None;
+    }
+    for (word, chunk) in words.iter_mut().zip(bytes.chunks_exact(8)) {
+        *word = u64::from_le_bytes(chunk.try_into().ok()?);
+    }
+    Some(words)
+}
