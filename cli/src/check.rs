@@ -11,8 +11,9 @@ use tollgate_proto::json;
 use tollgate_proto::owned::{OwnedEntity, OwnedRequest};
 use tollgate_proto::tree::Tree;
 
+/// One request on the command line.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct Question {
     /// Whose policies and limits decide; may be left out if only one tenant is served
     #[arg(short = 't', long)]
     tenant: Option<String>,
@@ -28,29 +29,25 @@ pub(crate) struct Arguments {
     /// How much of a meter the request uses, such as tokens=1200
     #[arg(long = "quota", value_name = "METER=N")]
     quotas: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    question: Question,
     /// Print the answer as a JSON object
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(places: &Places, arguments: &Arguments) -> Exit {
-    let tenant = match &arguments.tenant {
-        Some(tenant) => tenant.clone(),
-        None => match status::only_tenant(places) {
-            Ok(tenant) => tenant,
-            Err((exit, message)) => return fail(exit, message),
-        },
-    };
-    let request = match build(tenant, arguments) {
+    let request = match arguments.question.request(places) {
         Ok(request) => request,
-        Err(message) => return fail(Exit::Usage, message),
+        Err((exit, message)) => return fail(exit, message),
     };
     let reply = match request.with(|request| client::ask(&places.socket(), request)) {
         Ok(reply) => reply,
-        Err(message) => {
-            let hint = "start one with `tollgate up`, or name its folder with --run";
-            return fail(Exit::Unreachable, format!("{message}; no sidecar answers: {hint}"));
-        }
+        Err((exit, message)) => return fail(exit, message),
     };
     match arguments.json {
         true => {
@@ -62,25 +59,39 @@ pub(crate) fn run(places: &Places, arguments: &Arguments) -> Exit {
     if reply.reason == Reason::Allow { Exit::Yes } else { Exit::No }
 }
 
-fn build<'a>(tenant: String, arguments: &'a Arguments) -> Result<OwnedRequest<'a>, String> {
-    let entity = |id: &'a String| OwnedEntity { kind: "".into(), id: id.into() };
-    let mut request = OwnedRequest {
-        tenant: tenant.into(),
-        subject: entity(&arguments.subject),
-        resource: entity(&arguments.resource),
-        action: arguments.action.as_str().into(),
-        ..OwnedRequest::default()
-    };
-    for attribute in &arguments.attributes {
-        add_attribute(&mut request, attribute)?;
+impl Question {
+    /// The request that is asked about.
+    ///
+    /// # Errors
+    /// An exit and a sentence: no tenant, an attribute or amount that cannot be read.
+    pub(crate) fn request(&self, places: &Places) -> Result<OwnedRequest<'_>, (Exit, String)> {
+        let tenant = match &self.tenant {
+            Some(tenant) => tenant.clone(),
+            None => status::only_tenant(places)?,
+        };
+        self.build(tenant).map_err(|message| (Exit::Usage, message))
     }
-    let mut amounts = Vec::new();
-    for quota in &arguments.quotas {
-        let parsed = quota.split_once('=').and_then(|(m, n)| Some((m.into(), n.parse().ok()?)));
-        amounts.push(parsed.ok_or_else(|| format!("expected METER=N, got `{quota}`"))?);
+
+    fn build(&self, tenant: String) -> Result<OwnedRequest<'_>, String> {
+        let entity = |id| OwnedEntity { kind: "".into(), id };
+        let mut request = OwnedRequest {
+            tenant: tenant.into(),
+            subject: entity(self.subject.as_str().into()),
+            resource: entity(self.resource.as_str().into()),
+            action: self.action.as_str().into(),
+            ..OwnedRequest::default()
+        };
+        for attribute in &self.attributes {
+            add_attribute(&mut request, attribute)?;
+        }
+        let mut amounts = Vec::new();
+        for quota in &self.quotas {
+            let parsed = quota.split_once('=').and_then(|(m, n)| Some((m.into(), n.parse().ok()?)));
+            amounts.push(parsed.ok_or_else(|| format!("expected METER=N, got `{quota}`"))?);
+        }
+        request.amounts = (!amounts.is_empty()).then_some(amounts);
+        Ok(request)
     }
-    request.amounts = (!amounts.is_empty()).then_some(amounts);
-    Ok(request)
 }
 
 fn add_attribute<'a>(request: &mut OwnedRequest<'a>, text: &'a str) -> Result<(), String> {

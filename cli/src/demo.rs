@@ -14,7 +14,10 @@ pub(crate) const FILES: &[(&str, &str)] = &[
 /// What to try, and what to see. The first word stands for this program.
 pub(crate) const TRY: &[(&str, &str)] = &[
     ("{} check{run} -t demo alice /v1/models/small create", "allow  policy.csv:9"),
-    ("{} check{run} -t demo mallory /v1/admin/keys delete", "deny   no-rule"),
+    (
+        "{} explain{run} -t demo mallory /v1/admin/keys delete",
+        "deny   no-rule, nearest policy.csv:14",
+    ),
     (
         "for i in 1 2 3 4; do {} check{run} -t demo bob /v1/models/small create; done",
         "3 × allow, then deny quota-exceeded",

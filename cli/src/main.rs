@@ -9,20 +9,25 @@ mod bundle;
 mod check;
 mod children;
 mod client;
+mod completions;
 mod demo;
+mod doctor;
 mod down;
 mod draw;
 mod errors;
 mod exit;
+mod explain;
 mod folder;
+mod init;
 mod logs;
 mod ops;
 mod places;
 mod policy;
+mod run;
 mod status;
 mod up;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use places::Places;
 
 /// May this request pass, and what does it use up?
@@ -47,12 +52,22 @@ enum Command {
     Logs(logs::Arguments),
     /// Ask the running sidecar whether a request may pass; it takes what the request uses
     Check(check::Arguments),
+    /// Say why the running sidecar decides a request as it does; takes nothing
+    Explain(explain::Arguments),
     /// Test policies, or ask one directly
     #[command(subcommand)]
     Policy(policy::Command),
     /// Build, inspect or verify signed bundles
     #[command(subcommand)]
     Bundle(bundle::Command),
+    /// Make a policy folder from one of the cases
+    Init(init::Arguments),
+    /// Run a command, such as your tests, beside a sidecar of its own
+    Run(run::Arguments),
+    /// Say what is wrong with this installation, and what mends it
+    Doctor(doctor::Arguments),
+    /// Print completions for a shell
+    Completions(completions::Arguments),
     /// Show the page of a reason or load error, by name or number
     Errors(errors::Arguments),
 }
@@ -65,8 +80,13 @@ fn main() -> std::process::ExitCode {
         Command::Status(arguments) => status::run(&places, &arguments),
         Command::Logs(arguments) => logs::run(&places, &arguments),
         Command::Check(arguments) => check::run(&places, &arguments),
+        Command::Explain(arguments) => explain::run(&places, &arguments),
         Command::Policy(command) => policy::run(&command),
         Command::Bundle(command) => bundle::run(&command),
+        Command::Init(arguments) => init::run(&arguments),
+        Command::Run(arguments) => return run::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&places, &arguments),
+        Command::Completions(arguments) => completions::run(&arguments, &mut Cli::command()),
         Command::Errors(arguments) => errors::run(&arguments),
     };
     exit.into()

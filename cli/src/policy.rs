@@ -1,6 +1,7 @@
 //! `tollgate policy …`: what one does with policy files, without a sidecar.
 
 mod enforce;
+mod junit;
 mod oracles;
 mod role_path;
 mod test;

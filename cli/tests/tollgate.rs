@@ -356,7 +356,10 @@ fn up_prints_lines_that_answer_as_they_say() {
         text(&output.stdout)
     };
     assert_eq!(shell(printed[0].0).trim_end(), printed[0].1);
-    assert_eq!(shell(printed[1].0).trim_end(), printed[1].1);
+    assert_eq!(printed[1].1, "deny   no-rule, nearest policy.csv:14");
+    let explained = shell(printed[1].0);
+    assert!(explained.starts_with("DENY   no-rule (2052)"), "{explained}");
+    assert!(explained.contains("\n  nearest policy.csv:14 "), "{explained}");
     assert_eq!(printed[2].1, "3 × allow, then deny quota-exceeded");
     let answers = shell(printed[2].0);
     let answers: Vec<&str> = answers.lines().collect();
@@ -498,4 +501,85 @@ fn a_bundle_is_built_inspected_and_verified() {
     let broken = broken.display().to_string();
     let got = run(&folder, &["bundle", "build", &broken, "--key", &ours, "--out", &out]);
     assert_eq!(got.status.code(), Some(4));
+}
+
+#[test]
+fn a_case_is_copied_run_around_a_command_and_reported() {
+    let own = Folder::new();
+    let folder = &own.0;
+    let made = run(folder, &["init", "mine", "--from", "saas"]);
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+    assert_eq!(run(folder, &["init", "mine", "--from", "saas"]).status.code(), Some(2));
+    assert_eq!(run(folder, &["init", "other", "--from", "nothing"]).status.code(), Some(2));
+    let tested = run(folder, &["policy", "test", "mine", "--junit", "report.xml"]);
+    assert_eq!(tested.status.code(), Some(0), "{}", text(&tested.stdout));
+    let report = std::fs::read_to_string(folder.join("report.xml")).unwrap();
+    let rows = report.matches("<testcase ").count();
+    assert!(rows > 10 && report.contains(&format!("tests=\"{rows}\" failures=\"0\"")), "{report}");
+    own.write("bad/model.conf", b"nothing");
+    own.write("bad/policy.csv", b"");
+    let tested = run(folder, &["policy", "test", "bad", "--junit", "report.xml"]);
+    assert_eq!(tested.status.code(), Some(4));
+    let report = std::fs::read_to_string(folder.join("report.xml")).unwrap();
+    assert!(report.contains("errors=\"1\""), "{report}");
+    let status = format!("{PROGRAM} status && test -S $TOLLGATE_HTTP_SOCKET && exit 7");
+    let ran = run(folder, &["run", "--policies", "mine", "--", "sh", "-c", &status]);
+    assert_eq!(ran.status.code(), Some(7), "{}", text(&ran.stderr));
+    assert!(text(&ran.stdout).contains("active"), "{}", text(&ran.stdout));
+    let ran = run(folder, &["run", "--policies", "bad", "--", "true"]);
+    assert_eq!(ran.status.code(), Some(4), "{}", text(&ran.stderr));
+    assert_eq!(run(folder, &["run", "--policies", "none", "--", "true"]).status.code(), Some(2));
+}
+
+#[test]
+fn explain_and_doctor_say_what_to_change() {
+    let own = Folder::new();
+    let folder = &own.0;
+    for (name, content) in [
+        ("policies/acme/model.conf", MODEL),
+        ("policies/acme/policy.csv", ROWS),
+        ("policies/broken/model.conf", "nothing"),
+        ("policies/broken/policy.csv", ""),
+    ] {
+        own.write(name, content.as_bytes());
+    }
+    let doctor = run(folder, &["--run", "nowhere", "--data", "nothing", "doctor"]);
+    assert_eq!(doctor.status.code(), Some(1));
+    assert!(
+        text(&doctor.stdout).contains("is not there\n  mend  tollgate"),
+        "{}",
+        text(&doctor.stdout)
+    );
+    std::fs::remove_dir_all(folder.join("policies/broken")).unwrap();
+    let script = format!(
+        "{PROGRAM} explain -t acme alice /docs/1 read; echo $?; \
+         {PROGRAM} explain -t acme bob /docs/1 read; echo $?; \
+         {PROGRAM} explain -t acme alice /docs/1 write --json; echo $?; \
+         {PROGRAM} --data data doctor; echo $?; \
+         echo 'p, staff' > policies/acme/policy.csv; sleep 1; \
+         {PROGRAM} --data data doctor; echo $?"
+    );
+    let ran = run(folder, &["run", "--", "sh", "-c", &script]);
+    let said = text(&ran.stdout);
+    for expected in [
+        "ALLOW   acme · bundle 1.1 · sidecar ",
+        "  rule    policy.csv:1   p, staff, /docs/:id, read, allow\n  role    alice → staff (policy.csv:2)\n",
+        "DENY   no-rule (2052) · acme",
+        "2 of 3 hold\n          ✗ role: needs staff, bob has no role   ✓ path   ✓ action\n  \
+         would match with  g, bob, staff\n",
+        "\"would_match\":\"r.act = read\"",
+        "Nothing is wrong.\n0\n",
+        "tenant `acme` is last-known-good: ",
+        "mend  tollgate errors 1102, then mend the folder\n1 finding.\n1\n",
+    ] {
+        assert!(said.contains(expected), "{expected}\n--- in\n{said}");
+    }
+}
+
+#[test]
+fn completions_are_printed() {
+    for shell in ["bash", "zsh", "fish"] {
+        let printed = run(Path::new("/"), &["completions", shell]);
+        assert!(text(&printed.stdout).contains("tollgate"), "{shell}");
+    }
 }

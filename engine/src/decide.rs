@@ -4,7 +4,7 @@
 //! takes from the cells and returns a plain value. It cannot fail, allocate, lock (but for the
 //! first sight of a cell) or read a clock.
 
-use crate::bind::Binding;
+use crate::bind::{Binding, Part};
 use crate::bounds::{ATTRIBUTES_MAX, ID_BYTES_MAX};
 use crate::cell::Cells;
 use crate::now::{Now, Version};
@@ -16,6 +16,7 @@ use crate::quota::reserve::{Ask, LimitUses, Refusal};
 use crate::reason::Reason;
 use crate::request::{Entity, Request, SlotMap};
 use crate::steps::{Freshness, KillLane, Territory};
+use crate::value::Value;
 use std::sync::Arc;
 
 /// One tenant's whole configuration, compiled.
@@ -25,6 +26,7 @@ pub struct TenantState {
     version: Version,
     policy: Arc<PolicySet>,
     policy_slots: SlotMap,
+    parts: Vec<Part>,
     quotas: Quotas,
     freshness: Freshness,
     kill_lane: KillLane,
@@ -35,6 +37,12 @@ pub struct TenantState {
 #[derive(Debug)]
 pub struct Scratch {
     path: String,
+}
+
+impl Scratch {
+    pub(crate) fn path_buffer(&mut self) -> &mut String {
+        &mut self.path
+    }
 }
 
 impl Default for Scratch {
@@ -90,6 +98,7 @@ impl TenantState {
             name: name.to_owned(),
             version,
             policy_slots: SlotMap::new(policy.slots(), &binding.parts),
+            parts: binding.parts.clone(),
             policy,
             quotas,
             freshness: Freshness::default(),
@@ -183,6 +192,29 @@ impl TenantState {
             Refusal::BadRequest => Reason::BadRequest,
         };
         false
+    }
+
+    /// Lends what the policy reads of a request.
+    pub(crate) fn policy_slots<T>(
+        &self,
+        request: &Request<'_>,
+        ask: impl FnOnce(&[Value<'_>]) -> T,
+    ) -> T {
+        self.policy_slots.with(request, ask)
+    }
+
+    /// Lends what the limits read of a request.
+    pub(crate) fn quota_slots<T>(
+        &self,
+        request: &Request<'_>,
+        ask: impl FnOnce(&[Value<'_>]) -> T,
+    ) -> T {
+        self.quotas.slots.with(request, ask)
+    }
+
+    /// The part of a request that a token of the model means.
+    pub(crate) fn part(&self, token: usize) -> Option<Part> {
+        self.parts.get(token).copied()
     }
 
     pub fn name(&self) -> &str {

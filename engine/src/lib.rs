@@ -25,6 +25,7 @@ pub mod cell;
 pub mod decide;
 pub mod diagnostic;
 pub mod dialect;
+pub mod explain;
 pub mod expr;
 pub mod model;
 pub mod now;

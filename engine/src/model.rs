@@ -26,6 +26,8 @@ pub struct Model {
     pub request_span: Span,
     pub effect_span: Span,
     pub matcher_span: Span,
+    /// The matcher as one line: what positions in its expression count in.
+    pub matcher_text: String,
 }
 
 /// How the effects of matching rows combine.
@@ -254,6 +256,12 @@ impl<'a> Reader<'a> {
                 request_span: request_span.unwrap_or_default(),
                 effect_span: effect_span.unwrap_or_default(),
                 matcher_span: matcher_span.unwrap_or_default(),
+                matcher_text: self
+                    .entries
+                    .iter()
+                    .find(|e| e.key == "m")
+                    .map(|e| e.value.clone())
+                    .unwrap_or_default(),
             }),
             _ => Err(self.diagnostics),
         }

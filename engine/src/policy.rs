@@ -7,6 +7,7 @@
 pub(crate) mod alternatives;
 pub(crate) mod casbin_text;
 pub mod compile;
+pub(crate) mod describe;
 pub mod evaluate;
 pub(crate) mod facts;
 pub(crate) mod index;
@@ -18,6 +19,7 @@ use crate::diagnostic::Diagnostics;
 use crate::dialect::Dialect;
 use crate::expr::code::{Code, NodeId, Slot};
 use crate::model::EffectRule;
+use crate::policy::describe::Described;
 use crate::policy::facts::Facts;
 use crate::policy::index::Index;
 
@@ -34,6 +36,10 @@ pub struct PolicySet {
     /// casbin-rs: the policy has no rows, one row of empty cells stands in.
     pub(crate) phantom: bool,
     pub(crate) warnings: Diagnostics,
+    /// The matcher's conjunctions, for explanations.
+    pub(crate) described: Vec<Vec<Described>>,
+    /// Names of the request's tokens.
+    pub(crate) tokens: Vec<String>,
 }
 
 impl PolicySet {

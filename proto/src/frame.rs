@@ -8,7 +8,7 @@ mod decision;
 mod request;
 
 pub use decision::{Reply, ReplyLimit, put_decision, read_decision, read_decisions};
-pub use request::{AMOUNTS_MAX, BATCH_MAX, batch, check, put_batch, put_check};
+pub use request::{AMOUNTS_MAX, BATCH_MAX, batch, check, put_batch, put_check, put_explain};
 
 use tollgate_engine::bounds::FRAME_BYTES_MAX;
 
@@ -22,12 +22,13 @@ const HEADER_BYTES: usize = 8;
 pub mod kind {
     pub const CHECK: u8 = 1;
     pub const BATCH: u8 = 2;
-    /// Reserved.
     pub const EXPLAIN: u8 = 3;
     /// Reserved.
     pub const SETTLE: u8 = 4;
     pub const DECISION: u8 = 0x81;
     pub const DECISIONS: u8 = 0x82;
+    /// JSON, `crate::explain`.
+    pub const EXPLANATION: u8 = 0x83;
     pub const ERROR: u8 = 0xff;
 }
 
@@ -40,6 +41,7 @@ pub enum FrameError {
     UnsupportedKind,
     Overloaded,
     Draining,
+    NotPermitted,
 }
 
 impl FrameError {
@@ -50,6 +52,7 @@ impl FrameError {
         FrameError::UnsupportedKind,
         FrameError::Overloaded,
         FrameError::Draining,
+        FrameError::NotPermitted,
     ];
 
     pub const fn number(self) -> u16 {
@@ -60,6 +63,7 @@ impl FrameError {
             FrameError::UnsupportedKind => 4004,
             FrameError::Overloaded => 4005,
             FrameError::Draining => 4006,
+            FrameError::NotPermitted => 4007,
         }
     }
 
@@ -71,12 +75,13 @@ impl FrameError {
             FrameError::UnsupportedKind => "unsupported-kind",
             FrameError::Overloaded => "overloaded",
             FrameError::Draining => "draining",
+            FrameError::NotPermitted => "not-permitted",
         }
     }
 
     /// Whether the connection ends with this error: only a whole frame leaves its place certain.
     pub const fn closes(self) -> bool {
-        !matches!(self, FrameError::UnsupportedKind)
+        !matches!(self, FrameError::UnsupportedKind | FrameError::NotPermitted)
     }
 }
 

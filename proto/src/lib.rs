@@ -21,6 +21,7 @@
 
 pub mod authzen;
 pub mod bundle;
+pub mod explain;
 pub mod frame;
 #[cfg(feature = "grpc")]
 pub mod gate;

@@ -23,7 +23,7 @@ const INPUT_BYTES_MAX: usize = LENGTH_BYTES + FRAME_BYTES_MAX;
 const OUTPUT_BYTES: usize = 256 * 1024;
 
 /// Serves until the peer leaves, breaks the protocol, idles too long or the door drains.
-pub(crate) fn serve(mut stream: UnixStream, shared: &Shared) {
+pub(crate) fn serve(mut stream: UnixStream, shared: &Shared, may_explain: bool) {
     let idle = Some(shared.config.idle_timeout);
     if stream.set_read_timeout(idle).and_then(|()| stream.set_write_timeout(idle)).is_err() {
         return;
@@ -33,6 +33,7 @@ pub(crate) fn serve(mut stream: UnixStream, shared: &Shared) {
         filled: 0,
         output: Vec::with_capacity(INPUT_BYTES),
         scratch: Scratch::default(),
+        may_explain,
     };
     loop {
         if let Err(end) = connection.read(&mut stream, shared) {
@@ -85,6 +86,8 @@ struct Connection {
     filled: usize,
     output: Vec<u8>,
     scratch: Scratch,
+    /// Explanations show rules and values.
+    may_explain: bool,
 }
 
 impl Connection {
@@ -160,6 +163,12 @@ impl Connection {
                 Ok(None) => break,
                 Err(error) => return Err(Fault { id: 0, error, message: message_of(error) }),
             };
+            if frame.kind == kind::EXPLAIN {
+                explain(&frame, &mut self.output, shared, self.may_explain, &mut self.scratch)
+                    .map_err(|error| Fault { id: frame.id, error, message: message_of(error) })?;
+                at += frame.taken;
+                continue;
+            }
             let mut ask = |request: &Request<'_>, out: &mut Vec<u8>| {
                 decider.decide(request, &mut self.scratch, |state, decision| {
                     frame::put_decision(out, state, decision);
@@ -199,7 +208,7 @@ fn answer_one(
             frame::end_frame(out, start);
             answered
         }
-        kind::EXPLAIN | kind::SETTLE => {
+        kind::SETTLE => {
             let message = "this kind is reserved for a later version";
             frame::put_error(out, frame.id, FrameError::UnsupportedKind, message);
             Ok(())
@@ -210,6 +219,26 @@ fn answer_one(
         out.truncate(begin);
     }
     answered
+}
+
+/// Appends an explanation, or the refusal to give one.
+fn explain(
+    frame: &Frame<'_>,
+    out: &mut Vec<u8>,
+    shared: &Shared,
+    may_explain: bool,
+    scratch: &mut Scratch,
+) -> Result<(), FrameError> {
+    if !may_explain {
+        let message = "only root and the sidecar's own user may ask for explanations";
+        frame::put_error(out, frame.id, FrameError::NotPermitted, message);
+        return Ok(());
+    }
+    let body = frame::check(frame.body, |request| shared.explain(request, scratch))?;
+    let start = frame::begin_frame(out, kind::EXPLANATION, frame.id);
+    out.extend(body);
+    frame::end_frame(out, start);
+    Ok(())
 }
 
 fn message_of(error: FrameError) -> &'static str {

@@ -122,11 +122,12 @@ fn admit(stream: UnixStream, id: u64, shared: &Arc<Shared>, open: &Arc<Open>, pe
         metrics.refused_overloaded.increment(1);
         return shed(&stream);
     };
+    let may_explain = peers.may_explain(peer.uid());
     open.streams().insert(id, handle);
     metrics.connections.increment(1.0);
     let (there, open_there) = (Arc::clone(shared), Arc::clone(open));
     let serving = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || {
-        serve(stream, &there);
+        serve(stream, &there, may_explain);
         open_there.leave(id);
         there.metrics.door(Door::Frame).connections.decrement(1.0);
         drop(place);

@@ -43,6 +43,11 @@ impl Peers {
             || is_member(uid, self.group)
     }
 
+    /// Whether this peer may see rules and values.
+    pub(crate) fn may_explain(&self, uid: u32) -> bool {
+        uid == 0 || uid == self.own_uid
+    }
+
     /// A place for one more connection of this user id, if it has one left.
     pub(crate) fn enter(self: &Arc<Self>, uid: u32) -> Option<Place> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);

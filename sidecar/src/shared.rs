@@ -11,7 +11,18 @@ use arc_swap::{ArcSwap, Guard};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tollgate_cells::HeapTable;
+use tollgate_engine::bounds::FRAME_BYTES_MAX;
 use tollgate_engine::{Cells, Decision, Now, Request, Scratch, TenantState};
+use tollgate_proto::authzen::DecisionBody;
+use tollgate_proto::explain::ExplanationBody;
+
+/// Bytes of an explanation: a frame without its header.
+const EXPLANATION_BYTES_MAX: usize = FRAME_BYTES_MAX - 16;
+
+fn json(body: &impl serde::Serialize) -> Vec<u8> {
+    // Writing plain values into memory cannot fail.
+    serde_json::to_vec(body).unwrap_or_default()
+}
 
 /// What all doors share.
 #[derive(Debug)]
@@ -43,6 +54,22 @@ impl Shared {
             now: self.clock.now(),
             tally: Tally::new(door),
         }
+    }
+
+    /// Explains a request in JSON that fits into a frame; takes nothing and counts nothing.
+    pub(crate) fn explain(&self, request: &Request<'_>, scratch: &mut Scratch) -> Vec<u8> {
+        let table = self.table.load_full();
+        let (cells, now) = (self.cells.cells(), self.clock.now());
+        let Some(state) = table.state(request.tenant) else {
+            let (_, decision) = table.decide(&cells, request, now, scratch);
+            return json(&DecisionBody::of(None, &decision));
+        };
+        let mut explanation = state.explain(&cells, request, now, scratch);
+        let mut body = json(&ExplanationBody::of(state, &explanation));
+        while body.len() > EXPLANATION_BYTES_MAX && explanation.rules.pop().is_some() {
+            body = json(&ExplanationBody::of(state, &explanation));
+        }
+        body
     }
 
     pub(crate) fn is_draining(&self) -> bool {

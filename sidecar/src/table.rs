@@ -58,6 +58,13 @@ impl Table {
     }
 }
 
+impl Table {
+    /// A tenant's state by its name.
+    pub(crate) fn state(&self, tenant: &str) -> Option<&TenantState> {
+        self.tenants.get(tenant)?.state.as_deref()
+    }
+}
+
 /// Counts the decisions of one read: the counters are shared, so each is touched once.
 pub(crate) struct Tally<'d> {
     door: &'d DoorMetrics,

@@ -2,6 +2,7 @@
 //!
 //! A suite that has no rows, does not parse or has an unknown key is a failure, not a success.
 
+use super::junit::{self, Case};
 use super::oracles::{Agreement, Oracles, no_cells};
 use super::role_path::role_path;
 use crate::draw;
@@ -27,12 +28,16 @@ pub(crate) struct Arguments {
     /// Print one JSON object per folder
     #[arg(long)]
     json: bool,
+    /// Also write a JUnit report
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
 }
 
 /// What happened to the rows of one folder.
 #[derive(Debug, Default)]
 struct Report {
     passed: usize,
+    cases: Vec<Case>,
     failures: Vec<Failure>,
     skipped: usize,
     agreed: usize,
@@ -65,6 +70,7 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
         Err(error) => return fail(Exit::Usage, format!("{}: {error}", arguments.dir.display())),
     };
     let mut worst = Exit::Yes;
+    let mut suites = Vec::new();
     for folder in folders {
         let files = match FolderFiles::read(&folder) {
             Ok(files) => files,
@@ -72,8 +78,15 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
         };
         let shown = folder.display().to_string();
         let exit = match test_folder(&files, arguments) {
-            Ok(report) => report.show(&shown, arguments.json),
+            Ok(report) => {
+                let exit = report.show(&shown, arguments.json);
+                let error = (report.passed == 0).then(|| "no test row passed".to_owned());
+                suites.push(junit::Suite { folder: shown, cases: report.cases, error });
+                exit
+            }
             Err(found) => {
+                let error = Some(draw::count_line(&found));
+                suites.push(junit::Suite { folder: shown.clone(), cases: Vec::new(), error });
                 if arguments.json {
                     println!(
                         "{}",
@@ -89,6 +102,11 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
         if exit as u8 > worst as u8 {
             worst = exit;
         }
+    }
+    if let Some(path) = &arguments.junit
+        && let Err(error) = std::fs::write(path, junit::document(&suites))
+    {
+        return fail(Exit::Usage, format!("{}: {error}", path.display()));
     }
     worst
 }
@@ -207,8 +225,10 @@ impl Tester<'_> {
             what
         } else {
             report.passed += 1;
+            report.cases.push(Case { name: describe(&row), failure: None });
             return;
         };
+        report.cases.push(Case { name: describe(&row), failure: Some(what.clone()) });
         let rule = decision
             .rule
             .zip(rule_line)

@@ -32,7 +32,7 @@ impl<'m> Machine<'m> {
         self.value(node, row).as_str()
     }
 
-    fn value(&mut self, id: NodeId, row: usize) -> Value<'m> {
+    pub(crate) fn value(&mut self, id: NodeId, row: usize) -> Value<'m> {
         self.fuel = self.fuel.saturating_sub(1);
         let Some(node) = self.code.nodes.get(id as usize).copied() else { return Value::Missing };
         if self.fuel == 0 {

@@ -9,6 +9,7 @@ use crate::expr::code::{Code, Constant, Node, NodeId, Refused};
 use crate::model::{EffectRule, Model, parse_model};
 use crate::policy::PolicySet;
 use crate::policy::alternatives::{Test, alternatives};
+use crate::policy::describe::{Described, describe};
 use crate::policy::facts::{Effect, Facts};
 use crate::policy::index::{Alternative, Index, finite_ids};
 use crate::policy::roles::Roles;
@@ -51,6 +52,7 @@ impl PolicySet {
             diagnostics: Diagnostics::default(),
         };
         let matcher = compiler.matcher();
+        let described = compiler.described();
         let phantom_row;
         let phantom = model.dialect == Dialect::CasbinRs && rows.rules.is_empty();
         let rules = match phantom {
@@ -72,6 +74,8 @@ impl PolicySet {
                 index,
                 phantom,
                 warnings: compiler.diagnostics,
+                described,
+                tokens: model.request.clone(),
             }),
             _ => Err(compiler.diagnostics),
         }
@@ -110,6 +114,12 @@ impl Compiler<'_> {
                 Dialect::Strict => Ok(root),
             });
         compiled.map_err(|refused| self.refused(refused)).ok()
+    }
+
+    /// Before the facts: rows bring patterns for what it compiles.
+    fn described(&mut self) -> Vec<Vec<Described>> {
+        let described = describe(self.model, &mut self.code);
+        described.map_err(|refused| self.refused(refused)).unwrap_or_default()
     }
 
     fn facts(&mut self, rules: &[Row<'_>], rows: &Rows<'_>) -> Facts {

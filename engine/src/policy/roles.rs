@@ -24,6 +24,18 @@ pub(crate) struct Roles {
     closures: HashMap<(u16, u32, u32), (u32, u32), FixedState>,
     reached: Vec<u32>,
     shared: Option<u32>,
+    /// Every link, sorted by graph and member: for explanations.
+    links: Vec<Link>,
+}
+
+/// One row of role links.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Link {
+    definition: u16,
+    domain: u32,
+    member: u32,
+    line: u32,
+    role: u32,
 }
 
 /// Links of one graph in the order of their rows.
@@ -35,7 +47,12 @@ struct Graph {
 
 impl Roles {
     pub(crate) fn empty(texts: &Texts) -> Roles {
-        Roles { closures: HashMap::with_hasher(texts.hasher()), reached: Vec::new(), shared: None }
+        Roles {
+            closures: HashMap::with_hasher(texts.hasher()),
+            reached: Vec::new(),
+            shared: None,
+            links: Vec::new(),
+        }
     }
 
     /// Builds the closures of `links`, one list per role definition.
@@ -57,10 +74,14 @@ impl Roles {
             for row in rows {
                 let [member, role, rest @ ..] = row.cells.as_slice() else { continue };
                 let domain = rest.first().filter(|_| *arity == 3).map(|text| texts.intern(text));
-                let graph = graphs.entry(roles.key(definition, domain)).or_default();
-                graph.add(texts.intern(member), texts.intern(role), row.line);
+                let key = roles.key(definition, domain);
+                let (member, role) = (texts.intern(member), texts.intern(role));
+                graphs.entry(key).or_default().add(member, role, row.line);
+                let (definition, domain) = key;
+                roles.links.push(Link { definition, domain, member, line: row.line, role });
             }
         }
+        roles.links.sort_unstable();
         for (key, graph) in &graphs {
             let mut names: Vec<u32> = graph.links.keys().copied().collect();
             names.sort_unstable();
@@ -108,6 +129,41 @@ impl Roles {
         let range = self.closures.get(&(definition, domain, member));
         let Some((start, len)) = range else { return &[] };
         self.reached.get(*start as usize..(*start + *len) as usize).unwrap_or(&[])
+    }
+
+    /// The shortest chain of links from `member` to `role`: each role with the line of its link;
+    /// `None` if there is none or both are the same.
+    pub(crate) fn path(
+        &self,
+        definition: u16,
+        domain: Option<u32>,
+        member: u32,
+        role: u32,
+    ) -> Option<Vec<(u32, u32)>> {
+        let (definition, domain) = self.key(definition, domain);
+        let mut came_from: HashMap<u32, (u32, u32)> = HashMap::new();
+        let mut queue = VecDeque::from([member]);
+        while let Some(name) = queue.pop_front().filter(|name| *name != role) {
+            let of = |link: &Link| (link.definition, link.domain, link.member);
+            let wanted = (definition, domain, name);
+            let first = self.links.partition_point(|link| of(link) < wanted);
+            let theirs = self.links.get(first..).unwrap_or(&[]).iter();
+            for link in theirs.take_while(|link| of(link) == wanted) {
+                if link.role != member && !came_from.contains_key(&link.role) {
+                    came_from.insert(link.role, (name, link.line));
+                    queue.push_back(link.role);
+                }
+            }
+        }
+        let mut steps = Vec::new();
+        let mut name = role;
+        while name != member {
+            let (earlier, line) = came_from.get(&name)?;
+            steps.push((name, *line));
+            name = *earlier;
+        }
+        steps.reverse();
+        (!steps.is_empty()).then_some(steps)
     }
 
     /// Whether `member` is `role` or reaches it.

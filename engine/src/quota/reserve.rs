@@ -219,6 +219,13 @@ impl Quotas {
         Err(Refusal::Exceeded { limit, retry_after_ms: Some(1) })
     }
 
+    /// Limits whose condition is false.
+    pub(crate) fn not_met(&self, slots: &[Value<'_>]) -> Vec<u16> {
+        let ask = Ask { slots, amounts: None, now_ns: 0, stage: Stage::AfterPolicy };
+        let limits = self.limits.iter().zip(0..);
+        limits.filter(|(limit, _)| !self.applies(limit, ask)).map(|(_, at)| at).collect()
+    }
+
     /// Whether the limit's condition holds; unknown counts as yes.
     fn applies(&self, limit: &Compiled, ask: Ask<'_>) -> bool {
         let Some(when) = limit.when else { return true };

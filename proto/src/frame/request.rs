@@ -177,6 +177,13 @@ pub fn put_check(out: &mut Vec<u8>, id: u32, request: &Request<'_>) {
     end_frame(out, start);
 }
 
+/// Appends an explain frame.
+pub fn put_explain(out: &mut Vec<u8>, id: u32, request: &Request<'_>) {
+    let start = begin_frame(out, kind::EXPLAIN, id);
+    put_request(out, request);
+    end_frame(out, start);
+}
+
 /// Appends a batch frame.
 pub fn put_batch(out: &mut Vec<u8>, id: u32, requests: &[Request<'_>]) {
     let start = begin_frame(out, kind::BATCH, id);

@@ -85,13 +85,19 @@ fn a_truncated_frame_is_nothing_and_pipelined_frames_are_answered_in_order() {
 fn reserved_kinds_keep_the_connection_and_a_batch_is_answered_whole() {
     let sidecar = Sidecar::start(folder(), &[]);
     let mut stream = sidecar.connect();
-    for reserved in [kind::EXPLAIN, kind::SETTLE] {
-        let mut out = Vec::new();
-        let start = frame::begin_frame(&mut out, reserved, 1);
-        frame::end_frame(&mut out, start);
-        stream.write_all(&out).unwrap();
-        assert_eq!(error_of(&mut stream), (4004, "unsupported-kind".to_owned()));
-    }
+    let mut out = Vec::new();
+    let start = frame::begin_frame(&mut out, kind::SETTLE, 1);
+    frame::end_frame(&mut out, start);
+    stream.write_all(&out).unwrap();
+    assert_eq!(error_of(&mut stream), (4004, "unsupported-kind".to_owned()));
+    let mut out = Vec::new();
+    frame::put_explain(&mut out, 3, &request("acme", "bob", "/v1/x"));
+    stream.write_all(&out).unwrap();
+    let (kind, id, body) = read_frame(&mut stream).unwrap();
+    assert_eq!((kind, id), (kind::EXPLANATION, 3));
+    let explanation: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(explanation["decision"], false);
+    assert_eq!(explanation["rules"][0]["rule"], "policy.csv:1", "{explanation}");
     let mut out = Vec::new();
     let batch = ["alice", "bob", "alice"].map(|subject| request("acme", subject, "/v1/x"));
     frame::put_batch(&mut out, 9, &batch);

@@ -1,0 +1,149 @@
+//! `tollgate explain`: why the running sidecar decides a request as it does. It takes nothing.
+
+use crate::check::Question;
+use crate::client;
+use crate::exit::{Exit, fail};
+use crate::places::Places;
+use serde_json::Value as Json;
+use std::fmt::Write;
+use tollgate_proto::frame::{kind, put_explain};
+use tollgate_proto::owned::OwnedRequest;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    question: Question,
+    /// Print the explanation as a JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(places: &Places, arguments: &Arguments) -> Exit {
+    let request = match arguments.question.request(places) {
+        Ok(request) => request,
+        Err((exit, message)) => return fail(exit, message),
+    };
+    let mut frame = Vec::new();
+    request.with(|request| put_explain(&mut frame, 1, request));
+    let reply = match client::exchange(&places.socket(), &frame) {
+        Ok(reply) => reply,
+        Err((exit, message)) => return fail(exit, message),
+    };
+    let body = (reply.kind == kind::EXPLANATION).then_some(reply.body.as_slice());
+    let Some(explanation) = body.and_then(|body| serde_json::from_slice::<Json>(body).ok()) else {
+        return fail(Exit::Unreachable, "the sidecar's explanation cannot be read; upgrade both");
+    };
+    match arguments.json {
+        true => println!("{explanation}"),
+        false => {
+            let socket = places.socket().display().to_string();
+            print!("{}", picture(&explanation, &request, &socket));
+        }
+    }
+    match explanation["decision"].as_bool() {
+        Some(true) => Exit::Yes,
+        _ => Exit::No,
+    }
+}
+
+fn picture(explanation: &Json, request: &OwnedRequest<'_>, socket: &str) -> String {
+    let context = &explanation["context"];
+    let text = |value: &'_ Json| value.as_str().unwrap_or("").to_owned();
+    let is_allow = explanation["decision"] == true;
+    let mut out = match is_allow {
+        true => "ALLOW  ".to_owned(),
+        false => format!("DENY   {} ({}) ·", text(&context["reason"]), context["reason_code"]),
+    };
+    let _ = write!(out, " {}", request.tenant);
+    if let Some(version) = context["version"].as_str() {
+        let _ = write!(out, " · bundle {version}");
+    }
+    let _ = writeln!(out, " · sidecar {socket}");
+    let decided = context["rule"].is_string();
+    for rule in explanation["rules"].as_array().into_iter().flatten() {
+        rule_lines(&mut out, rule, decided, &request.subject.id);
+    }
+    let values = explanation["values"].as_array().into_iter().flatten().map(|value| {
+        let shown = value["value"].as_str().unwrap_or("missing");
+        format!("{} = {shown} ({})", text(&value["name"]), text(&value["origin"]))
+    });
+    let values: Vec<String> = values.collect();
+    if !values.is_empty() {
+        let _ = writeln!(out, "  values  {}", values.join("    "));
+    }
+    limit_lines(&mut out, explanation, is_allow);
+    out
+}
+
+fn rule_lines(out: &mut String, rule: &Json, decided: bool, subject: &str) {
+    let text = |value: &'_ Json| value.as_str().unwrap_or("").to_owned();
+    let cells = rule["cells"].as_array().into_iter().flatten();
+    let cells: Vec<String> = cells.map(text).collect();
+    let (head, place) = (if decided { "rule" } else { "nearest" }, text(&rule["rule"]));
+    let conjuncts = || rule["conjuncts"].as_array().into_iter().flatten();
+    let held = conjuncts().filter(|conjunct| conjunct["holds"] == true).count();
+    let _ = write!(out, "  {head:<7} {place:<14} p, {}", cells.join(", "));
+    match decided {
+        true => out.push('\n'),
+        false => {
+            let _ = writeln!(out, "      {held} of {} hold", conjuncts().count());
+        }
+    }
+    let path = rule["role_path"].as_array().into_iter().flatten();
+    let steps = path.map(|step| format!("{} ({})", text(&step["role"]), text(&step["link"])));
+    let steps: Vec<String> = steps.collect();
+    if !steps.is_empty() {
+        let _ = writeln!(out, "  role    {subject} → {}", steps.join(" → "));
+    }
+    if decided && conjuncts().count() == held {
+        return;
+    }
+    let mut marks = Vec::new();
+    for conjunct in conjuncts() {
+        let mark = match conjunct["holds"].as_bool() {
+            Some(true) => "✓",
+            Some(false) => "✗",
+            None => "?",
+        };
+        let mut said = format!("{mark} {}", text(&conjunct["about"]));
+        if conjunct["holds"] != true {
+            let has = conjunct["has"].as_str().unwrap_or("missing");
+            let _ = match conjunct["needs"].as_str() {
+                Some(needs) if conjunct["about"] == "role" => {
+                    write!(said, ": needs {needs}, {has}")
+                }
+                Some(needs) => write!(said, ": needs {needs}, got {has}"),
+                None => write!(said, ": {}", text(&conjunct["text"])),
+            };
+        }
+        marks.push(said);
+    }
+    let _ = writeln!(out, "          {}", marks.join("   "));
+    for would in conjuncts().filter_map(|conjunct| conjunct["would_match"].as_str()) {
+        let _ = writeln!(out, "  would match with  {would}");
+    }
+}
+
+fn limit_lines(out: &mut String, explanation: &Json, is_allow: bool) {
+    let limits = || explanation["context"]["limits"].as_array().into_iter().flatten();
+    if !is_allow && limits().next().is_none() {
+        let _ = writeln!(out, "  limits  not asked; a denied request uses nothing");
+    }
+    for (at, limit) in limits().enumerate() {
+        let head = if at == 0 { "limits" } else { "" };
+        let (id, mode) = (limit["id"].as_str().unwrap_or(""), limit["mode"].as_str().unwrap_or(""));
+        let mode = if mode == "hard" { String::new() } else { format!("   {mode}") };
+        let _ = writeln!(
+            out,
+            "  {head:<7} {id:<23} {} of {} left{mode}",
+            limit["remaining"], limit["of"]
+        );
+    }
+    if !is_allow {
+        return;
+    }
+    for id in explanation["not_met"].as_array().into_iter().flatten() {
+        let id = id.as_str().unwrap_or("");
+        let _ = writeln!(out, "  not met {id:<23} its condition is false");
+    }
+}

@@ -1,0 +1,236 @@
+//! Why: the decision of a request with everything a person needs to change it.
+//!
+//! Explaining never takes from a limit and is never on a request's path: it asks every row. What it
+//! says of a rule comes from the same compiled conjuncts that decided.
+
+use crate::bind::Part;
+use crate::cell::Cells;
+use crate::decide::{Decision, Scratch, TenantState};
+use crate::now::Now;
+use crate::path;
+use crate::policy::describe::{Described, Nearest};
+use crate::reason::Reason;
+use crate::request::{Entity, Request};
+use crate::value::Value;
+
+/// Rules that an explanation names beside the deciding one.
+pub const NEAREST_MAX: usize = 3;
+
+/// Why a request is decided as it is.
+#[derive(Debug, Clone)]
+pub struct Explanation {
+    pub decision: Decision,
+    /// The deciding rule, or without one those that came closest.
+    pub rules: Vec<ExplainedRule>,
+    /// What the policy read of the request.
+    pub values: Vec<ExplainedValue>,
+    /// Limits whose condition is false: positions and conditions.
+    pub not_met: Vec<u16>,
+}
+
+/// One rule and how each conjunct of the matcher fared with it.
+#[derive(Debug, Clone)]
+pub struct ExplainedRule {
+    pub rule: u32,
+    /// The chain of role links by which the subject has the rule's role: each with its line.
+    pub role_path: Vec<(String, u32)>,
+    pub conjuncts: Vec<ExplainedConjunct>,
+}
+
+/// One conjunct.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExplainedConjunct {
+    /// What it is about: `role`, `path`, or a part of the request.
+    pub about: &'static str,
+    /// As the model writes it.
+    pub text: String,
+    /// `None`: unknown.
+    pub truth: Option<bool>,
+    /// What the rule asks for.
+    pub needs: Option<String>,
+    /// What the request has: a value, or the roles of a subject.
+    pub has: Option<String>,
+    /// The only one that does not hold: what would make the rule match.
+    pub would_match: Option<String>,
+}
+
+/// A value that the policy read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExplainedValue {
+    /// As the model names it, such as `r.sub.team`.
+    pub name: String,
+    /// As JSON writes it; `None` if it is missing.
+    pub value: Option<String>,
+    /// Where it came from.
+    pub origin: &'static str,
+}
+
+impl TenantState {
+    /// Explains a request without taking anything.
+    pub fn explain(
+        &self,
+        cells: &Cells<'_>,
+        request: &Request<'_>,
+        now: Now,
+        scratch: &mut Scratch,
+    ) -> Explanation {
+        let looking = Request { amounts: Some(&[]), ..*request };
+        let decision = self.decide(cells, &looking, now, scratch);
+        let (rules, values) = self.explain_policy(&looking, &decision, scratch);
+        let not_met = self.quota_slots(&looking, |slots| self.quotas().not_met(slots));
+        Explanation { decision, rules, values, not_met }
+    }
+
+    fn explain_policy(
+        &self,
+        request: &Request<'_>,
+        decision: &Decision,
+        scratch: &mut Scratch,
+    ) -> (Vec<ExplainedRule>, Vec<ExplainedValue>) {
+        let Some(resource) = path::decode(request.resource.id, scratch.path_buffer()) else {
+            return Default::default();
+        };
+        let request = Request { resource: Entity { id: resource, ..request.resource }, ..*request };
+        self.policy_slots(&request, |tuple| {
+            let nearest = match (decision.reason, decision.rule) {
+                (_, Some(rule)) => self.policy().nearest_of(tuple, rule).into_iter().collect(),
+                (Reason::NoRule, None) => self.policy().nearest(tuple, NEAREST_MAX),
+                _ => Vec::new(),
+            };
+            let rules = nearest.iter().map(|nearest| self.explained(tuple, nearest)).collect();
+            (rules, self.values(tuple))
+        })
+    }
+
+    fn explained(&self, tuple: &[Value<'_>], nearest: &Nearest<'_>) -> ExplainedRule {
+        let failed = nearest.truths.iter().filter(|truth| **truth != Some(true)).count();
+        let pairs = nearest.conjuncts.iter().zip(&nearest.truths);
+        let conjuncts = pairs.map(|(described, truth)| {
+            let mut conjunct = self.conjunct(tuple, nearest.rule, described, *truth);
+            if failed == 1 && *truth != Some(true) {
+                conjunct.would_match = self.would_match(tuple, nearest.rule, described);
+            }
+            conjunct
+        });
+        let held = nearest.conjuncts.iter().zip(&nearest.truths);
+        let role = held.filter(|(_, truth)| **truth == Some(true));
+        let mut role_path = role
+            .filter_map(|(described, _)| self.policy().role_path(tuple, nearest.rule, described));
+        ExplainedRule {
+            rule: nearest.rule,
+            role_path: role_path.next().unwrap_or_default(),
+            conjuncts: conjuncts.collect(),
+        }
+    }
+
+    fn conjunct(
+        &self,
+        tuple: &[Value<'_>],
+        rule: u32,
+        described: &Described,
+        truth: Option<bool>,
+    ) -> ExplainedConjunct {
+        let policy = self.policy();
+        let value = described.slot.and_then(|slot| tuple.get(usize::from(slot)).copied());
+        let has = match described.role {
+            Some(_) => policy.roles_of(tuple, described),
+            None => match value {
+                Some(Value::Str(text)) => Some(text.to_owned()),
+                value => value.and_then(text_of),
+            },
+        };
+        let part = described.token.and_then(|token| self.part(token));
+        let about = match (&described.role, part) {
+            (Some(_), _) => "role",
+            (None, Some(Part::Subject)) => "subject",
+            (None, Some(Part::Tenant)) => "tenant",
+            (None, Some(Part::Resource)) if is_path(value) => "path",
+            (None, Some(Part::Resource)) => "resource",
+            (None, Some(Part::Action)) => "action",
+            (None, Some(Part::Context)) => "context",
+            (None, None) => "condition",
+        };
+        ExplainedConjunct {
+            about,
+            text: described.text.clone(),
+            truth,
+            needs: policy.needs(rule, described),
+            has,
+            would_match: None,
+        }
+    }
+
+    /// The role link or value that the only failing conjunct wants.
+    fn would_match(&self, tuple: &[Value<'_>], rule: u32, described: &Described) -> Option<String> {
+        let needs = self.policy().needs(rule, described)?;
+        let member = described.slot.and_then(|slot| tuple.get(usize::from(slot))?.as_str());
+        match &described.role {
+            Some(role) => {
+                let (name, domain) = self.policy().role_definition(tuple, role);
+                let mut link = format!("{name}, {}, {needs}", member?);
+                if let Some(domain) = domain {
+                    link.push_str(&format!(", {domain}"));
+                }
+                Some(link)
+            }
+            None if described.is_equality => Some(format!("{} = {needs}", described.name)),
+            None => None,
+        }
+    }
+
+    fn values(&self, tuple: &[Value<'_>]) -> Vec<ExplainedValue> {
+        let slots = self.policy().slots().iter().zip(tuple).filter(|(slot, _)| !slot.probe);
+        let attributes = slots.filter(|(slot, _)| !matches!(slot.path.as_str(), "" | "id"));
+        let value = attributes.map(|(slot, value)| ExplainedValue {
+            name: self.policy().slot_name(slot),
+            value: text_of(*value),
+            origin: "gateway",
+        });
+        value.collect()
+    }
+}
+
+fn is_path(value: Option<Value<'_>>) -> bool {
+    value.and_then(|value| value.as_str()).is_some_and(|text| text.starts_with('/'))
+}
+
+/// A value as JSON writes it.
+fn text_of(value: Value<'_>) -> Option<String> {
+    Some(match value {
+        Value::Missing => return None,
+        Value::Null => "null".to_owned(),
+        Value::Bool(bool) => bool.to_string(),
+        Value::Int(int) => int.to_string(),
+        Value::Dec { mantissa, scale } => decimal(mantissa, scale),
+        Value::Str(text) => format!("{text:?}"),
+        Value::List(items) => {
+            let items: Vec<String> = items.iter().copied().filter_map(text_of).collect();
+            format!("[{}]", items.join(", "))
+        }
+    })
+}
+
+fn decimal(mantissa: i64, scale: u8) -> String {
+    let digits = format!("{:0>width$}", mantissa.unsigned_abs(), width = usize::from(scale) + 1);
+    let (whole, fraction) = digits.split_at(digits.len().saturating_sub(usize::from(scale)));
+    let sign = if mantissa < 0 { "-" } else { "" };
+    format!("{sign}{whole}.{fraction}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_written_as_they_are() {
+        for (value, expected) in [
+            (Value::Dec { mantissa: 15, scale: 1 }, "1.5"),
+            (Value::Dec { mantissa: -5, scale: 3 }, "-0.005"),
+            (Value::Str("a\"b"), "\"a\\\"b\""),
+            (Value::List(&[Value::Int(1), Value::Null]), "[1, null]"),
+        ] {
+            assert_eq!(text_of(value).as_deref(), Some(expected));
+        }
+        assert_eq!(text_of(Value::Missing), None);
+    }
+}
