@@ -27,7 +27,8 @@ impl std::fmt::Display for JsonError {
 /// Syntax, a member named twice, more than `JSON_DEPTH_MAX` levels, a number that is neither a
 /// 64-bit integer nor a decimal of 18 digits.
 pub fn parse(text: &[u8]) -> Result<Tree<'_>, JsonError> {
-    let mut reader = Reader { text, pull: Jiter::new(text) };
+    let utf8 = std::str::from_utf8(text).map_err(|error| JsonError(error.to_string()))?;
+    let mut reader = Reader { text: utf8, pull: Jiter::new(text) };
     let first = reader.pull.peek();
     let tree = first.map_err(|e| reader.said(&e)).and_then(|peek| reader.value(peek, 0))?;
     reader.pull.finish().map_err(|error| reader.said(&error))?;
@@ -35,7 +36,7 @@ pub fn parse(text: &[u8]) -> Result<Tree<'_>, JsonError> {
 }
 
 struct Reader<'t> {
-    text: &'t [u8],
+    text: &'t str,
     pull: Jiter<'t>,
 }
 
@@ -85,7 +86,7 @@ impl<'t> Reader<'t> {
 
     fn object(&mut self, depth: u32) -> Result<Tree<'t>, JsonError> {
         check_depth(depth)?;
-        let mut members: Vec<(Cow<'t, str>, Tree<'t>)> = Vec::new();
+        let mut members: Vec<(Cow<'t, str>, Tree<'t>)> = Vec::with_capacity(4);
         let mut next = self.pull.known_object();
         loop {
             let name = match next {
@@ -111,10 +112,9 @@ fn check_depth(depth: u32) -> Result<(), JsonError> {
 }
 
 /// The same string borrowed from the text, if it lies there; escapes make it lie elsewhere.
-fn lend<'t>(text: &'t [u8], string: &str) -> Cow<'t, str> {
+fn lend<'t>(text: &'t str, string: &str) -> Cow<'t, str> {
     let offset = string.as_ptr().addr().wrapping_sub(text.as_ptr().addr());
-    let place = text.get(offset..offset.wrapping_add(string.len()));
-    match place.and_then(|bytes| std::str::from_utf8(bytes).ok()) {
+    match text.get(offset..offset.wrapping_add(string.len())) {
         Some(lent) => Cow::Borrowed(lent),
         None => Cow::Owned(string.to_owned()),
     }

@@ -125,5 +125,5 @@ async fn read(
     age: Duration,
 ) -> Result<(Tenant, bytes::Bytes), Refused> {
     let tenant = Tenant::of(request.headers());
-    Ok((tenant, session.body(request, age).await?))
+    Ok((tenant, session.body(request.into_body(), age).await?))
 }

@@ -10,9 +10,10 @@ use crate::shared::Shared;
 use bytes::Bytes;
 use http::header::{ALLOW, HeaderValue};
 use http::{Method, Request, StatusCode, Version};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 use tollgate_engine::Scratch;
 use tollgate_engine::bounds::FRAME_BYTES_MAX;
@@ -105,7 +106,7 @@ impl Session {
                 self.timed(Door::Http, evaluate::one(self, request, age)).await
             }
             "/access/v1/evaluations" => {
-                self.timed(Door::Http, evaluate::many(self, request, age)).await
+                self.timed(Door::Http, Box::pin(evaluate::many(self, request, age))).await
             }
             "/v1/authorize" => Ok(authorize::answer(self, &request)),
             "/v1/settle" => Err(Refused::new(
@@ -117,8 +118,8 @@ impl Session {
             "/v1/status" => Ok(ops::status(self.shared())),
             _ if Grpc::is_call(path) && request.version() == Version::HTTP_2 => {
                 let limit = self.shared().config.frame_timeout.saturating_sub(age);
-                self.timed(Door::Grpc, async { Ok(self.router.grpc.answer(request, limit).await) })
-                    .await
+                let answer = async { Ok(self.router.grpc.answer(request, limit).await) };
+                self.timed(Door::Grpc, Box::pin(answer)).await
             }
             _ if Grpc::is_call(path) => {
                 let message = "gRPC needs HTTP/2; connect with prior knowledge";
@@ -145,33 +146,43 @@ impl Session {
     }
 
     /// The whole body of a request that began `age` ago.
-    pub(crate) async fn body(
-        &self,
-        request: Request<Incoming>,
-        age: Duration,
-    ) -> Result<Bytes, Refused> {
-        let body = request.into_body();
+    pub(crate) async fn body(&self, body: Incoming, age: Duration) -> Result<Bytes, Refused> {
         if body.size_hint().lower() > FRAME_BYTES_MAX as u64 {
             return Err(too_large());
         }
-        let limit = self.shared().config.frame_timeout.saturating_sub(age);
-        let collected = tokio::select! {
-            biased;
-            collected = Limited::new(body, FRAME_BYTES_MAX).collect() => collected,
-            () = tokio::time::sleep(limit) => {
-                let message = "the request did not end within door.frame_timeout_ms; write it whole";
-                return Err(Refused::new(StatusCode::REQUEST_TIMEOUT, "timeout", message));
-            }
-        };
-        match collected {
-            Ok(collected) => Ok(collected.to_bytes()),
-            Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
-            Err(_) => {
-                let message = "the body ended before its end";
-                Err(Refused::new(StatusCode::BAD_REQUEST, "malformed-json", message))
-            }
+        let mut collecting = std::pin::pin!(collect(body));
+        // Most bodies are there already; only for the others a timer is made.
+        let polled = std::future::poll_fn(|cx| Poll::Ready(collecting.as_mut().poll(cx))).await;
+        if let Poll::Ready(collected) = polled {
+            return collected;
         }
+        let limit = self.shared().config.frame_timeout.saturating_sub(age);
+        let late = tokio::time::timeout(limit, collecting).await;
+        late.unwrap_or_else(|_| {
+            let message = "the request did not end within door.frame_timeout_ms; write it whole";
+            Err(Refused::new(StatusCode::REQUEST_TIMEOUT, "timeout", message))
+        })
     }
+}
+
+/// All data of a body, within the bound.
+async fn collect(mut body: Incoming) -> Result<Bytes, Refused> {
+    let mut whole = Bytes::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| {
+            let message = "the body ended before its end";
+            Refused::new(StatusCode::BAD_REQUEST, "malformed-json", message)
+        })?;
+        let Ok(data) = frame.into_data() else { continue };
+        if whole.len() + data.len() > FRAME_BYTES_MAX {
+            return Err(too_large());
+        }
+        whole = match whole.is_empty() {
+            true => data,
+            false => [whole, data].concat().into(),
+        };
+    }
+    Ok(whole)
 }
 
 fn too_large() -> Refused {
