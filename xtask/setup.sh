@@ -51,8 +51,8 @@ if [ "${1:-}" = lint ]; then
     fi
 fi
 if [ "${1:-}" = test ]; then
-    # Keys in tests are made by openssl, mounts by unshare: both come with every distribution.
-    for tool in openssl unshare; do
+    # Tests make keys with openssl, mounts with unshare, requests with curl.
+    for tool in openssl unshare curl; do
         command -v $tool >/dev/null 2>&1 || {
             echo "setup: install $tool; tests use it" >&2
             exit 2

@@ -583,3 +583,64 @@ fn completions_are_printed() {
         assert!(text(&printed.stdout).contains("tollgate"), "{shell}");
     }
 }
+
+/// Each command of a page's console blocks, and the lines that it should print.
+fn console(page: &str) -> Vec<(String, Vec<String>)> {
+    let text = std::fs::read_to_string(format!("{ROOT}/{page}")).unwrap();
+    let mut commands: Vec<(String, Vec<String>)> = Vec::new();
+    for block in text.split("```console\n").skip(1) {
+        for line in block.split("```").next().unwrap().lines() {
+            match (line.strip_prefix("$ "), commands.last_mut()) {
+                (Some(command), _) => commands.push((command.to_owned(), Vec::new())),
+                (None, Some((_, expected))) => expected.push(line.to_owned()),
+                (None, None) => panic!("{page} shows output before a command"),
+            }
+        }
+    }
+    commands
+}
+
+/// Whether lines are what was expected; `…` stands for any number of lines.
+fn matches(got: &[String], expected: &[String]) -> bool {
+    match (got, expected) {
+        ([], []) => true,
+        (_, [any, rest @ ..]) if any == "…" => {
+            (0..=got.len()).any(|skipped| matches(&got[skipped..], rest))
+        }
+        ([line, got @ ..], [wanted, rest @ ..]) => line == wanted && matches(got, rest),
+        _ => false,
+    }
+}
+
+#[test]
+fn the_tutorial_runs() {
+    let own = Folder::new();
+    let commands = console("docs/tutorial/README.md");
+    assert!(commands.len() > 15);
+    let mut script = String::new();
+    for (command, _) in &commands {
+        script.push_str(&format!("echo '@@@'\n{command}\n"));
+    }
+    let programs = Path::new(PROGRAM).parent().unwrap().display();
+    let path = format!("{programs}:{}", std::env::var("PATH").unwrap());
+    let ran = Command::new("sh")
+        .args(["-c", &script])
+        .current_dir(&own.0)
+        .env("PATH", path)
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let stable = |line: &str| match line.rsplit_once(" · ") {
+        Some((head, time)) if time.ends_with(" ms") => head.to_owned(),
+        _ => line.to_owned(),
+    };
+    let printed = text(&ran.stdout);
+    let outputs: Vec<&str> = printed.split("@@@\n").skip(1).collect();
+    assert_eq!(outputs.len(), commands.len(), "{printed}\n{}", text(&ran.stderr));
+    for ((command, expected), output) in commands.iter().zip(outputs) {
+        let got: Vec<String> = output.lines().map(stable).collect();
+        let expected: Vec<String> = expected.iter().map(|line| stable(line)).collect();
+        assert!(matches(&got, &expected), "{command}\n{got:#?}\n{}", text(&ran.stderr));
+    }
+}

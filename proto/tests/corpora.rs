@@ -82,3 +82,31 @@ fn expressions() {
         }
     }
 }
+
+/// `y_` is read, `n_` is refused; and every cut of either is one or the other.
+#[test]
+fn http_bodies() {
+    use tollgate_proto::authzen::{TenantHeader, evaluation, evaluations};
+    for (path, bytes) in corpus("http_json") {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let read = evaluation(&bytes, TenantHeader::Missing);
+        assert_eq!(read.is_ok(), name.starts_with("y_"), "{name}: {read:?}");
+        assert_eq!(evaluations(&bytes, TenantHeader::Missing).is_ok(), read.is_ok(), "{name}");
+        for length in 0..bytes.len() {
+            let _ = evaluation(&bytes[..length], TenantHeader::Missing);
+            let _ = evaluations(&bytes[..length], TenantHeader::Named("acme"));
+        }
+    }
+}
+
+#[test]
+fn bundles() {
+    use tollgate_proto::bundle::{SigningSecret, TrustSet, open, peek};
+    let trust = TrustSet::new(vec![SigningSecret::from_bytes(&[1; 32]).public()]).unwrap();
+    for (path, bytes) in corpus("bundle_decode") {
+        assert!(peek(&bytes).is_ok(), "{}", path.display());
+        for length in 0..bytes.len() {
+            assert!(open(&bytes[..length], &trust).is_err(), "{length}");
+        }
+    }
+}
