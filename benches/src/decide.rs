@@ -1,28 +1,26 @@
-//! How long does one decision take, and how does that grow with the rules? Beside casbin.
+//! How long does one decision take, and how does that grow with the rules? Beside casbin, Cedar and
+//! regorus.
 
+use crate::peers::{self, Peer};
 use crate::report::Report;
 use crate::timing::{Stopwatch, percentile};
 use crate::workload::{Active, Ask, LIMITS, MODEL, Workload};
-use casbin::{CoreApi, DefaultModel, Enforcer, StringAdapter};
 use std::collections::HashMap;
-use std::time::Instant;
+
 use tollgate_cells::HeapTable;
 use tollgate_engine::cell::TableSecret;
 use tollgate_engine::{Entity, Now, Request, Scratch, TenantState, Version};
 use tollgate_proto::bundle::{File, Options, from_files};
 
 /// As the sidecar keeps them.
-type Tenants = HashMap<String, TenantState, foldhash::fast::RandomState>;
+pub(crate) type Tenants = HashMap<String, TenantState, foldhash::fast::RandomState>;
 
-const SIZES: &[usize] = &[10, 100, 1_000, 10_000, 100_000];
+const SIZES: &[usize] = &[10, 100, 1_000, 10_000, 100_000, 1_000_000];
 const REQUESTS: usize = 200_000;
-/// Ours and casbin in turn, and the median of the rounds is reported: the machine's own speed
+/// Ours and each peer in turn, and the median of the rounds is reported: the machine's own speed
 /// changes by half between two seconds.
 const ROUNDS: usize = 5;
-/// casbin gets as many requests a round as fit into this time.
-const CASBIN_SECONDS: f64 = 1.5;
-/// Beyond this casbin does not load and answer in reasonable time.
-const CASBIN_RULES_MAX: usize = 10_000;
+
 const CHECKED: usize = 300;
 
 pub(crate) fn measure(report: &mut Report) {
@@ -31,65 +29,82 @@ pub(crate) fn measure(report: &mut Report) {
         let workload = Workload::new(*rules);
         let policy = workload.policy();
         let tenants = compile(&policy);
-        let casbin = (*rules <= CASBIN_RULES_MAX).then(|| Casbin::load(&policy));
-        if let Some(casbin) = &casbin {
-            let share = check_answers(casbin, &workload, &tenants);
-            report.put(format!("decide.U.{rules}.checked.allowed_share"), share);
+        let mut peers = peers::load(&workload);
+        for peer in &mut peers {
+            let share = check_answers(peer.as_mut(), &workload, &tenants);
+            let name = peer.name();
+            report.put(format!("decide.U.{rules}.{name}.checked_allowed_share"), share);
         }
         for (name, active) in [("A", Active::Same), ("S", Active::Skewed), ("U", Active::Uniform)] {
             let requests = workload.requests(active, REQUESTS, 7);
-            let mut rounds = Rounds::default();
+            let mut rounds = Rounds::new(&peers);
             for _ in 0..ROUNDS {
                 rounds.ours(&mut ours(&tenants, &requests, workload.counters(), &stopwatch));
-                if let Some(casbin) = &casbin {
-                    rounds.casbin(&mut casbin.time(&requests));
+                for (at, peer) in peers.iter_mut().enumerate() {
+                    rounds.peer(at, &mut peers::time(peer.as_mut(), &requests));
                 }
             }
             rounds.put(report, &format!("decide.{name}.{rules}"));
         }
     }
-    let get = |key: &str| report.get(key).unwrap_or(f64::NAN);
-    let growth = get("decide.A.100000.tollgate.p50_ns") / get("decide.A.100.tollgate.p50_ns");
-    report.put("decide.A.100_to_100000.tollgate.growth", growth);
+    let small = report.get("decide.A.100.tollgate.p50_ns").unwrap_or(f64::NAN);
+    for rules in [100_000, 1_000_000] {
+        let large = report.get(&format!("decide.A.{rules}.tollgate.p50_ns")).unwrap_or(f64::NAN);
+        report.put(format!("decide.A.100_to_{rules}.tollgate.growth"), large / small);
+    }
     report.note(format!(
-        "Decisions: medians of {ROUNDS} rounds, ours and casbin in turn; the request lies in a hot buffer, as after a read; the \
-         table has four cells per counter. casbin up to {CASBIN_RULES_MAX} rules: each request walks every row."
+        "Decisions: medians of {ROUNDS} rounds, ours and each peer in turn; the request lies in a hot buffer, as after a read; the \
+         table has four cells per counter. peers up to 10 000 rules, their limits left out."
     ));
 }
 
 /// Percentiles of each round.
-#[derive(Default)]
 struct Rounds {
     p50: Vec<f64>,
     p99: Vec<f64>,
-    casbin_p50: Vec<f64>,
-    casbin_p99: Vec<f64>,
+    peers: Vec<PeerRounds>,
+}
+
+/// Those of one peer, and its median over ours of the same round.
+struct PeerRounds {
+    name: &'static str,
+    p50: Vec<f64>,
+    p99: Vec<f64>,
     ratio: Vec<f64>,
 }
 
 impl Rounds {
+    fn new(peers: &[Box<dyn Peer>]) -> Rounds {
+        let none = |peer: &Box<dyn Peer>| PeerRounds {
+            name: peer.name(),
+            p50: Vec::new(),
+            p99: Vec::new(),
+            ratio: Vec::new(),
+        };
+        Rounds { p50: Vec::new(), p99: Vec::new(), peers: peers.iter().map(none).collect() }
+    }
+
     fn ours(&mut self, samples: &mut [f64]) {
         self.p50.push(percentile(samples, 0.5));
         self.p99.push(percentile(samples, 0.99));
     }
 
-    fn casbin(&mut self, samples: &mut [f64]) {
+    fn peer(&mut self, at: usize, samples: &mut [f64]) {
         let p50 = percentile(samples, 0.5);
-        self.ratio.extend(self.p50.last().map(|ours| p50 / ours));
-        self.casbin_p50.push(p50);
-        self.casbin_p99.push(percentile(samples, 0.99));
+        let peer = &mut self.peers[at];
+        peer.ratio.extend(self.p50.last().map(|ours| p50 / ours));
+        peer.p50.push(p50);
+        peer.p99.push(percentile(samples, 0.99));
     }
 
     fn put(mut self, report: &mut Report, key: &str) {
-        let lists = [
-            ("tollgate.p50_ns", &mut self.p50),
-            ("tollgate.p99_ns", &mut self.p99),
-            ("casbin.p50_ns", &mut self.casbin_p50),
-            ("casbin.p99_ns", &mut self.casbin_p99),
-            ("casbin_over_tollgate", &mut self.ratio),
-        ];
-        for (figure, list) in lists.into_iter().filter(|(_, list)| !list.is_empty()) {
-            report.put(format!("{key}.{figure}"), percentile(list, 0.5));
+        report.put(format!("{key}.tollgate.p50_ns"), percentile(&mut self.p50, 0.5));
+        report.put(format!("{key}.tollgate.p99_ns"), percentile(&mut self.p99, 0.5));
+        for mut peer in self.peers {
+            let name = peer.name;
+            report.put(format!("{key}.{name}.p50_ns"), percentile(&mut peer.p50, 0.5));
+            report.put(format!("{key}.{name}.p99_ns"), percentile(&mut peer.p99, 0.5));
+            report.put(format!("{key}.{name}_over_tollgate"), percentile(&mut peer.ratio, 0.5));
         }
     }
 }
@@ -106,7 +121,7 @@ pub(crate) fn profile() {
     }
 }
 
-fn compile(policy: &str) -> Tenants {
+pub(crate) fn compile(policy: &str) -> Tenants {
     let files = [
         File { path: "model.conf", bytes: MODEL.as_bytes() },
         File { path: "policy.csv", bytes: policy.as_bytes() },
@@ -118,18 +133,18 @@ fn compile(policy: &str) -> Tenants {
 }
 
 /// A request in a buffer that was just written, as after a read from a socket.
-struct HotRequest {
+pub(crate) struct HotRequest {
     buffer: String,
     ends: [usize; 3],
     action: &'static str,
 }
 
 impl HotRequest {
-    fn new() -> HotRequest {
+    pub(crate) fn new() -> HotRequest {
         HotRequest { buffer: String::with_capacity(4096), ends: [0; 3], action: "" }
     }
 
-    fn read(&mut self, ask: &Ask) {
+    pub(crate) fn read(&mut self, ask: &Ask) {
         self.buffer.clear();
         for (end, text) in self.ends.iter_mut().zip([&ask.tenant, &ask.subject, &ask.resource]) {
             self.buffer.push_str(text);
@@ -138,7 +153,7 @@ impl HotRequest {
         self.action = ask.action;
     }
 
-    fn request(&self) -> Request<'_> {
+    pub(crate) fn request(&self) -> Request<'_> {
         let [tenant, subject, resource] = self.ends;
         Request {
             tenant: &self.buffer[..tenant],
@@ -178,39 +193,8 @@ fn ours(tenants: &Tenants, requests: &[Ask], counters: usize, stopwatch: &Stopwa
     requests.iter().map(time).collect()
 }
 
-struct Casbin(Enforcer);
-
-impl Casbin {
-    fn load(policy: &str) -> Casbin {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        Casbin(runtime.block_on(async {
-            let model = DefaultModel::from_str(MODEL).await.expect("casbin reads the model");
-            Enforcer::new(model, StringAdapter::new(policy)).await.expect("casbin reads the policy")
-        }))
-    }
-
-    fn ask(&self, ask: &Ask) -> bool {
-        let tuple = (ask.subject.as_str(), ask.tenant.as_str(), ask.resource.as_str(), ask.action);
-        self.0.enforce(tuple).expect("casbin answers")
-    }
-
-    fn time(&self, requests: &[Ask]) -> Vec<f64> {
-        let began = Instant::now();
-        let mut samples = Vec::new();
-        for ask in requests {
-            let start = Instant::now();
-            std::hint::black_box(self.ask(ask));
-            samples.push(start.elapsed().as_nanos() as f64);
-            if began.elapsed().as_secs_f64() > CASBIN_SECONDS {
-                break;
-            }
-        }
-        samples
-    }
-}
-
 /// Both engines on the same requests: equal answers, and the share of allows.
-fn check_answers(casbin: &Casbin, workload: &Workload, tenants: &Tenants) -> f64 {
+fn check_answers(peer: &mut dyn Peer, workload: &Workload, tenants: &Tenants) -> f64 {
     let table = HeapTable::new(workload.counters() * 4, TableSecret::new([1, 2]));
     let (mut hot, mut scratch, mut allowed) = (HotRequest::new(), Scratch::default(), 0);
     for ask in &workload.requests(Active::Uniform, CHECKED, 99) {
@@ -218,7 +202,7 @@ fn check_answers(casbin: &Casbin, workload: &Workload, tenants: &Tenants) -> f64
         let now = Now(1_000_000_000_000_000_000);
         let tenant = &tenants[&ask.tenant];
         let decision = tenant.decide(&table.cells(), &hot.request(), now, &mut scratch);
-        assert_eq!(casbin.ask(ask), decision.is_allow(), "the engines disagree");
+        assert_eq!(peer.ask(ask).0, decision.is_allow(), "{} disagrees", peer.name());
         allowed += usize::from(decision.is_allow());
     }
     f64::from(allowed as u32) / CHECKED as f64

@@ -190,7 +190,7 @@ fn reply_length(socket: &Path, request: &[u8]) -> usize {
     stream.write_all(request).expect("a request");
     let mut buffer = [0; 4096];
     let length = stream.read(&mut buffer).expect("a reply");
-        let is_allow = match frame::next_frame(&buffer[..length]) {
+    let is_allow = match frame::next_frame(&buffer[..length]) {
         Ok(Some(reply)) => {
             frame::read_decision(reply.body).expect("a decision").reason.name() == "allow"
         }

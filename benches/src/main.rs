@@ -1,11 +1,15 @@
-//! One run, one table: decisions beside casbin, the frame door beside a raw echo.
+//! One run, one table: decisions beside casbin, Cedar and regorus, buckets beside governor and
+//! limitador, doors beside a raw echo, reload.
 //!
 //! Absolute times belong to the machine; the ratios are of one run. `bench echo PATH` is the raw
 //! echo server that the door is measured beside. To add a question: a module that puts figures
 //! into `Report`, a call here.
 
+mod bucket;
 mod decide;
 mod door;
+mod peers;
+mod reload;
 mod report;
 mod timing;
 mod workload;
@@ -19,12 +23,24 @@ fn main() {
         [] => {
             let mut report = Report::default();
             decide::measure(&mut report);
+            bucket::measure(&mut report);
             door::measure(&mut report);
+            reload::measure(&mut report);
             report.write();
         }
         ["decide"] => {
             let mut report = Report::default();
             decide::measure(&mut report);
+            report.print();
+        }
+        ["bucket"] => {
+            let mut report = Report::default();
+            bucket::measure(&mut report);
+            report.print();
+        }
+        ["reload"] => {
+            let mut report = Report::default();
+            reload::measure(&mut report);
             report.print();
         }
         ["profile"] => decide::profile(),
@@ -34,7 +50,7 @@ fn main() {
             report.print();
         }
         _ => {
-            eprintln!("usage: bench [decide | door | profile | echo PATH]");
+            eprintln!("usage: bench [decide | bucket | door | reload | profile | echo PATH]");
             std::process::exit(2);
         }
     }

@@ -42,6 +42,15 @@ pub(crate) struct Workload {
     roles: usize,
 }
 
+/// One rule.
+pub(crate) struct Rule {
+    pub(crate) tenant: usize,
+    pub(crate) role: usize,
+    pub(crate) number: usize,
+    pub(crate) action: &'static str,
+    pub(crate) allow: bool,
+}
+
 /// One request, owned.
 pub(crate) struct Ask {
     pub(crate) tenant: String,
@@ -76,6 +85,31 @@ impl Workload {
         (0..roles.min(3)).map(move |k| (subject * 7 + k * 31) % roles)
     }
 
+    /// Every rule of every tenant.
+    pub(crate) fn rules_of_all(&self) -> impl Iterator<Item = Rule> {
+        let (own, roles) = (self.rules / self.tenants, self.roles);
+        (0..self.tenants).flat_map(move |tenant| {
+            let in_role = move |role: usize| own.saturating_sub(role * 10).min(10);
+            (0..roles).flat_map(move |role| {
+                (0..in_role(role)).map(move |number| Rule {
+                    tenant,
+                    role,
+                    number,
+                    action: Workload::action(role, number),
+                    allow: (role * 10 + number) % 20 != 19,
+                })
+            })
+        })
+    }
+
+    /// Every subject of every tenant with its roles.
+    pub(crate) fn members(
+        &self,
+    ) -> impl Iterator<Item = (usize, usize, impl Iterator<Item = usize>)> {
+        let everybody = (0..self.tenants).flat_map(|t| (0..SUBJECTS).map(move |s| (t, s)));
+        everybody.map(|(tenant, subject)| (tenant, subject, self.roles_of(subject)))
+    }
+
     fn action(role: usize, rule: usize) -> &'static str {
         ACTIONS[(role + rule) % ACTIONS.len()]
     }
@@ -83,22 +117,15 @@ impl Workload {
     /// policy.csv.
     pub(crate) fn policy(&self) -> String {
         let mut text = String::new();
-        for tenant in 0..self.tenants {
-            let mut left = self.rules / self.tenants;
-            for role in 0..self.roles {
-                for rule in 0..left.min(10) {
-                    let effect = if (role * 10 + rule) % 20 == 19 { "deny" } else { "allow" };
-                    let action = Workload::action(role, rule);
-                    text.push_str(&format!(
-                        "p, role{role}, t{tenant}, /api/s{role}/r{rule}/:id, {action}, {effect}\n"
-                    ));
-                }
-                left = left.saturating_sub(10);
-            }
-            for subject in 0..SUBJECTS {
-                for role in self.roles_of(subject) {
-                    text.push_str(&format!("g, user{subject}, role{role}, t{tenant}\n"));
-                }
+        for Rule { tenant, role, number, action, allow } in self.rules_of_all() {
+            let effect = if allow { "allow" } else { "deny" };
+            text.push_str(&format!(
+                "p, role{role}, t{tenant}, /api/s{role}/r{number}/:id, {action}, {effect}\n"
+            ));
+        }
+        for (tenant, subject, roles) in self.members() {
+            for role in roles {
+                text.push_str(&format!("g, user{subject}, role{role}, t{tenant}\n"));
             }
         }
         text
