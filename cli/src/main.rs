@@ -72,7 +72,23 @@ enum Command {
     Errors(errors::Arguments),
 }
 
+/// As the shell reports a program that SIGPIPE ended.
+const BROKEN_PIPE: i32 = 128 + 13;
+
+/// Whoever reads us may stop reading, such as `head`: that is no defect of ours.
+fn end_quietly_on_a_broken_pipe() {
+    let others = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let said = info.payload_as_str().unwrap_or_default();
+        if said.starts_with("failed printing to stdout") {
+            std::process::exit(BROKEN_PIPE);
+        }
+        others(info);
+    }));
+}
+
 fn main() -> std::process::ExitCode {
+    end_quietly_on_a_broken_pipe();
     let Cli { places, command } = Cli::parse();
     let exit = match command {
         Command::Up(arguments) => up::run(&places, &arguments),

@@ -556,7 +556,7 @@ fn explain_and_doctor_say_what_to_change() {
          {PROGRAM} explain -t acme bob /docs/1 read; echo $?; \
          {PROGRAM} explain -t acme alice /docs/1 write --json; echo $?; \
          {PROGRAM} --data data doctor; echo $?; \
-         echo 'p, staff' > policies/acme/policy.csv; sleep 1; \
+         echo 'p, staff' > policies/acme/policy.csv; sleep 2; \
          {PROGRAM} --data data doctor; echo $?"
     );
     let ran = run(folder, &["run", "--", "sh", "-c", &script]);

@@ -9,7 +9,7 @@ pub(crate) fn check(root: &Path) -> Vec<String> {
         return vec!["docs/GLOSSARY.md names no word under `never`".to_owned()];
     }
     let mut findings = Vec::new();
-        // Peers are spoken to in their own words.
+    // Peers are spoken to in their own words.
     let peers = root.join("benches/src/peers");
     for path in crate::files(root, "rs").into_iter().filter(|path| !path.starts_with(&peers)) {
         let text = std::fs::read_to_string(&path).unwrap_or_default().to_lowercase();

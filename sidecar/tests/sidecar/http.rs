@@ -362,3 +362,42 @@ fn a_live_scrape_passes_promtool() {
     let said = String::from_utf8_lossy(&checked.stderr);
     assert!(checked.status.success() && said.is_empty(), "{said}");
 }
+
+#[test]
+fn the_loopback_listener_serves_health_and_metrics_alone() {
+    use std::io::{Read, Write};
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = free.to_string();
+    let sidecar = Sidecar::start(folder(), &[("TOLLGATE_OPS__LISTEN", &address)]);
+    let ask = |path: &str| {
+        let mut stream = std::net::TcpStream::connect(free).unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer[9..12].to_owned()
+    };
+    // The socket answers before the listener is bound.
+    assert_eq!(sidecar.http("GET /healthz", "", "").0, 200);
+    for (path, status) in [
+        ("/healthz", "200"),
+        ("/readyz", "200"),
+        ("/metrics", "200"),
+        ("/v1/status", "404"),
+        ("/v1/authorize", "404"),
+        ("/access/v1/evaluation", "404"),
+    ] {
+        assert_eq!(ask(path), status, "{path}");
+    }
+    for (variable, value) in [
+        ("TOLLGATE_OPS__LISTEN", "0.0.0.0:9090"),
+        ("TOLLGATE_OPS__LISTEN", "localhost"),
+        ("TOLLGATE_AUTHZEN__PUBLIC_URL", "http://pdp.example"),
+    ] {
+        let mut refused = command(&sidecar.folder);
+        refused.env(variable, value);
+        let refused = output(refused);
+        assert_eq!(refused.status.code(), Some(2), "{variable}={value}");
+        assert!(String::from_utf8_lossy(&refused.stderr).contains(value));
+    }
+}
