@@ -6,13 +6,17 @@ set -u
 cd "$(dirname "$0")/.." || exit 2
 missing=""
 made=""
-command -v cc >/dev/null 2>&1 || missing="$missing build-essential"
+{ command -v cc && command -v c++; } >/dev/null 2>&1 || missing="$missing build-essential"
 command -v make >/dev/null 2>&1 || missing="$missing make"
 # RocksDB's bindings are made with libclang; ccache spares whoever builds it in two profiles.
-if [ -z "${LIBCLANG_PATH:-}" ] && ! ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib*/libclang*.so* \
-    /usr/lib/*/libclang*.so* >/dev/null 2>&1; then
-    missing="$missing libclang-dev"
-fi
+clang_is_there() {
+    [ -n "${LIBCLANG_PATH:-}" ] && return 0
+    for found in /usr/lib/llvm-*/lib/libclang*.so* /usr/lib*/libclang*.so* /usr/lib/*/libclang*.so*; do
+        [ -e "$found" ] && return 0
+    done
+    return 1
+}
+clang_is_there || missing="$missing libclang-dev"
 if [ -n "$missing" ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
         command -v ccache >/dev/null 2>&1 || missing="$missing ccache"
