@@ -5,10 +5,9 @@ use crate::exit::Exit;
 use crate::ops;
 use crate::places::Places;
 use serde_json::Value as Json;
-use std::io::Read;
+
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 
 /// Free space below which the store may soon refuse.
 const FREE_BYTES_MIN: u64 = 64 * 1024 * 1024;
@@ -126,7 +125,7 @@ fn tenants(places: &Places, found: &mut Vec<Finding>) {
 
 /// The disk takes what the sidecar keeps.
 fn store(places: &Places, found: &mut Vec<Finding>) {
-    if let Ok(scrape) = scrape(&places.http_socket()) {
+    if let Ok((_, scrape)) = ops::get_text(&places.http_socket(), "/metrics") {
         let failures = scrape.lines().filter(|line| line.contains("_store_failures_total{"));
         for line in failures.filter(|line| !line.ends_with(" 0")) {
             found.push(finding(
@@ -168,13 +167,4 @@ fn limits(found: &mut Vec<Finding>) {
             format!("raise the hard limit to {DESCRIPTORS_MIN} (ulimit -Hn, LimitNOFILE)"),
         ));
     }
-}
-
-fn scrape(socket: &Path) -> std::io::Result<String> {
-    use std::io::Write;
-    let mut stream = UnixStream::connect(socket)?;
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: sidecar\r\nconnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
 }

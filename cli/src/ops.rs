@@ -14,13 +14,25 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// # Errors
 /// A sentence: the socket does not answer, or not with JSON.
 pub(crate) fn get(socket: &Path, path: &str) -> Result<(u16, Json), String> {
+    let (status, body) = get_text(socket, path)?;
+    let json = serde_json::from_str(&body).map_err(|_| strange(socket, path))?;
+    Ok((status, json))
+}
+
+/// Gets a text; its status and the text.
+///
+/// # Errors
+/// A sentence: the socket does not answer, or not with HTTP.
+pub(crate) fn get_text(socket: &Path, path: &str) -> Result<(u16, String), String> {
     let answered = exchange(socket, path);
     let answer = answered.map_err(|error| format!("{}: {error}", socket.display()))?;
-    let strange = || format!("{}: {path} is no answer of a sidecar", socket.display());
-    let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(strange)?;
-    let status = head.get(9..12).and_then(|status| status.parse().ok()).ok_or_else(strange)?;
-    let json = serde_json::from_str(body).map_err(|_| strange())?;
-    Ok((status, json))
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(|| strange(socket, path))?;
+    let status = head.get(9..12).and_then(|status| status.parse().ok());
+    Ok((status.ok_or_else(|| strange(socket, path))?, body.to_owned()))
+}
+
+fn strange(socket: &Path, path: &str) -> String {
+    format!("{}: {path} is no answer of a sidecar", socket.display())
 }
 
 fn exchange(socket: &Path, path: &str) -> std::io::Result<String> {

@@ -3,7 +3,7 @@
 mod enforce;
 mod junit;
 mod oracles;
-mod role_path;
+
 mod test;
 
 use crate::exit::Exit;

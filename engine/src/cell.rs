@@ -214,13 +214,15 @@ impl<'t> Cells<'t> {
                     let (Some(cell), Some(known)) = (self.cell(stripe, position), known) else {
                         continue;
                     };
-                    let mut words = [0; CELL_WORDS];
-                    words.iter_mut().enumerate().for_each(|(at, word)| *word = cell.load(at));
-                    let state = words.get(STATE).copied().unwrap_or(0);
-                    if state != *known {
-                        *known = state;
-                        visit(words);
+                    let state = cell.state();
+                    if state == *known {
+                        continue;
                     }
+                    let mut words: [u64; CELL_WORDS] = std::array::from_fn(|at| cell.load(at));
+                    // The word that was compared, whatever was taken meanwhile.
+                    words[STATE] = state;
+                    *known = state;
+                    visit(words);
                 }
             });
         }

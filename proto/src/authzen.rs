@@ -9,17 +9,13 @@ mod decision;
 
 pub use decision::{DecisionBody, LimitBody};
 
+use crate::frame::{AMOUNTS_MAX, BATCH_MAX};
 use crate::json;
 use crate::owned::{OwnedEntity, OwnedRequest};
 use crate::tree::Tree;
 use std::borrow::Cow;
 use tollgate_engine::bounds::ATTRIBUTES_MAX;
 use tollgate_engine::{Part, Value};
-
-/// Evaluations in one body.
-pub const EVALUATIONS_MAX: usize = 256;
-/// Amounts that one request may ask for.
-const AMOUNTS_MAX: usize = 16;
 
 /// Why a body is no request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,7 +134,7 @@ pub fn evaluation<'b>(body: &'b [u8], tenant: TenantHeader<'b>) -> Result<OwnedR
 /// Reads a body of the evaluations endpoint; a fault of one item is that item's.
 ///
 /// # Errors
-/// As `evaluation`, for the body as a whole; more than `EVALUATIONS_MAX` items; an unknown
+/// As `evaluation`, for the body as a whole; more than `BATCH_MAX` items; an unknown
 /// semantic.
 pub fn evaluations<'b>(body: &'b [u8], tenant: TenantHeader<'b>) -> Result<Asked<'b>, Fault> {
     let mut members = members(body)?;
@@ -168,12 +164,12 @@ pub fn evaluations<'b>(body: &'b [u8], tenant: TenantHeader<'b>) -> Result<Asked
 /// Refuses a batch that is too long.
 ///
 /// # Errors
-/// More than `EVALUATIONS_MAX` items.
+/// More than `BATCH_MAX` items.
 pub fn check_count(count: usize) -> Result<(), Fault> {
-    match count > EVALUATIONS_MAX {
+    match count > BATCH_MAX {
         true => Err(Fault::invalid(
             "/evaluations",
-            &format!("at most {EVALUATIONS_MAX} items"),
+            &format!("at most {BATCH_MAX} items"),
             &count.to_string(),
         )),
         false => Ok(()),

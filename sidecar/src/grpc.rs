@@ -3,7 +3,7 @@
 //! Messages become the same requests as AuthZEN bodies (`tollgate_proto::gate`). A denial is OK with
 //! `decision` false; a message that is no request is INVALID_ARGUMENT.
 
-use crate::http::Answer;
+use crate::http::{Answer, tenant};
 use crate::metrics::Door;
 use crate::shared::Shared;
 use http::Request;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tollgate_engine::Scratch;
 use tollgate_engine::bounds::FRAME_BYTES_MAX;
-use tollgate_proto::authzen::{Asked, DecisionBody, Fault, Semantic, TenantHeader};
+use tollgate_proto::authzen::{Asked, DecisionBody, Fault, Semantic};
 use tollgate_proto::gate::gate_server::{Gate, GateServer};
 use tollgate_proto::gate::{
     BatchCheckRequest, BatchCheckResponse, CheckRequest, CheckResponse, SettleRequest,
@@ -22,14 +22,14 @@ use tollgate_proto::gate::{
 use tollgate_proto::owned::OwnedRequest;
 use tonic::Status;
 use tonic::codegen::Service;
-use tonic::metadata::MetadataMap;
+
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 
 const GATE: &str = "tollgate.v1.Gate";
 const HEALTH: &str = "/grpc.health.v1.Health/";
-const TENANT: &str = "x-tenant-id";
+
 /// Time between two looks at whether the sidecar is ready.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -139,7 +139,7 @@ impl Gate for Answers {
         &self,
         request: tonic::Request<CheckRequest>,
     ) -> Result<tonic::Response<CheckResponse>, Status> {
-        let asked = request.get_ref().request(tenant(request.metadata()));
+        let asked = request.get_ref().request(tenant(request.metadata().as_ref()));
         let request = asked.map_err(|fault| self.invalid(&fault))?;
         let item = Item { request: Ok(request), semantic: Semantic::default() };
         let answer = self.decide(std::iter::once(item)).pop();
@@ -150,7 +150,7 @@ impl Gate for Answers {
         &self,
         request: tonic::Request<BatchCheckRequest>,
     ) -> Result<tonic::Response<BatchCheckResponse>, Status> {
-        let asked = request.get_ref().requests(tenant(request.metadata()));
+        let asked = request.get_ref().requests(tenant(request.metadata().as_ref()));
         let (items, semantic) = match asked.map_err(|fault| self.invalid(&fault))? {
             Asked::One(request) => (vec![Ok(request)], Semantic::default()),
             Asked::Many { items, semantic } => (items, semantic),
@@ -165,14 +165,5 @@ impl Gate for Answers {
     ) -> Result<tonic::Response<SettleResponse>, Status> {
         self.shared.metrics.door(Door::Grpc).fault("not-implemented");
         Err(Status::unimplemented("reservations are not there yet; buckets take at once"))
-    }
-}
-
-fn tenant(metadata: &MetadataMap) -> TenantHeader<'_> {
-    let mut named = metadata.get_all(TENANT).iter();
-    match (named.next(), named.next()) {
-        (None, _) => TenantHeader::Missing,
-        (Some(only), None) => only.to_str().map_or(TenantHeader::Ambiguous, TenantHeader::Named),
-        (Some(_), Some(_)) => TenantHeader::Ambiguous,
     }
 }

@@ -16,3 +16,4 @@ mod stream;
 
 pub(crate) use accept::HttpDoor;
 pub(crate) use answer::Answer;
+pub(crate) use evaluate::tenant;

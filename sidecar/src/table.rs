@@ -163,9 +163,10 @@ impl Publisher {
                 self.counters.insert(name.clone(), metrics.tenant(name));
             }
         }
-        let counters = |name: &String| {
-            let own = self.counters.get(name).cloned();
-            own.unwrap_or_else(|| metrics.tenant("_other"))
+        let mut others = None;
+        let mut counters = |name: &String| match self.counters.get(name) {
+            Some(own) => own.clone(),
+            None => others.get_or_insert_with(|| metrics.tenant("_other")).clone(),
         };
         let served = tenants.into_iter().map(|(name, state)| {
             let counters = counters(&name);

@@ -34,6 +34,8 @@ pub(crate) struct Vault {
 struct Pending {
     tenants: Vec<String>,
     changed: Vec<Accepted>,
+    /// The refusal is said once; the metric counts every one.
+    is_reported: bool,
 }
 
 impl Vault {
@@ -89,7 +91,7 @@ impl Vault {
         let is_new = |one: &Accepted| changed.iter().all(|new| new.tenant != one.tenant);
         let kept: Vec<Accepted> = earlier.unwrap_or_default().into_iter().filter(is_new).collect();
         changed.extend(kept);
-        self.pending.insert(name.to_owned(), Pending { tenants, changed });
+        self.pending.insert(name.to_owned(), Pending { tenants, changed, is_reported: false });
         self.write_pending(metrics);
         served
     }
@@ -109,8 +111,10 @@ impl Vault {
             Ok(()) => false,
             Err(error) => {
                 metrics.store_failures_bundles.increment(1);
-                let error = error.to_string();
-                tracing::warn!(folder = name, error, "served, but not kept on the disk yet");
+                if !std::mem::replace(&mut pending.is_reported, true) {
+                    let error = error.to_string();
+                    tracing::warn!(folder = name, error, "served, but not kept on the disk yet");
+                }
                 true
             }
         });

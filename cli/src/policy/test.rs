@@ -4,7 +4,7 @@
 
 use super::junit::{self, Case};
 use super::oracles::{Agreement, Oracles, no_cells};
-use super::role_path::role_path;
+
 use crate::draw;
 use crate::exit::{Exit, fail};
 use crate::folder::{FolderFiles, policy_folders};
@@ -136,7 +136,6 @@ fn test_folder(folder: &FolderFiles, arguments: &Arguments) -> Result<Report, Di
     let name = compiled.tenant_file.tenant.as_deref().unwrap_or(&folder.name);
     let parts = split(&model, &binding, rows.clone(), name, model_source)?;
     let tester = Tester {
-        model: &model,
         rows: &rows,
         tenants: &compiled.tenants,
         oracles: load_oracles(model_source.text, &parts, &model, &binding),
@@ -161,7 +160,6 @@ fn load_oracles(
 }
 
 struct Tester<'a> {
-    model: &'a Model,
     rows: &'a Rows<'a>,
     tenants: &'a [TenantState],
     oracles: BTreeMap<String, Result<Oracles, String>>,
@@ -234,7 +232,11 @@ impl Tester<'_> {
             .zip(rule_line)
             .zip(tenant)
             .map(|((rule, line), tenant)| (line, show_rule(tenant.policy().rule_cells(rule))));
-        let role_path = rule_line.and_then(|line| role_path(self.model, self.rows, request, line));
+        let role_path = tenant.and_then(|tenant| {
+            let explanation = tenant.explain(&no_cells(), request, Now(now), &mut scratch);
+            let decided = explanation.rules.first().filter(|_| decision.rule.is_some())?;
+            shown_path(request.subject.id, &decided.role_path)
+        });
         let tenant = request.tenant.to_owned();
         let reason = decision.reason;
         report.failures.push(Failure { row, tenant, got, reason, what, rule, role_path });
@@ -264,6 +266,13 @@ impl Tester<'_> {
         }
         None
     }
+}
+
+/// `alice → role:search (policy.csv:22) → role:staff (policy.csv:20)`; `None` without a link.
+fn shown_path(subject: &str, steps: &[(String, u32)]) -> Option<String> {
+    let steps = steps.iter().map(|(role, line)| format!(" → {role} (policy.csv:{line})"));
+    let steps: String = steps.collect();
+    (!steps.is_empty()).then(|| format!("{subject}{steps}"))
 }
 
 fn describe(row: &TestRow) -> String {

@@ -2,13 +2,14 @@
 //! the status.
 
 use super::answer::{Answer, Refused, empty};
-use super::evaluate::Tenant;
+use super::evaluate::tenant;
 use super::route::Session;
 use crate::metrics::Door;
 use http::header::{HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, Request, StatusCode};
 use hyper::body::Incoming;
 use tollgate_engine::{Decision, Entity, Reason, Request as Asked, Version};
+use tollgate_proto::authzen::TenantHeader;
 
 const REASON: HeaderName = HeaderName::from_static("x-tollgate-reason");
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
@@ -54,12 +55,12 @@ fn decide(session: &Session, headers: &HeaderMap) -> Result<Answer, Refused> {
         return Err(Refused::new(StatusCode::UNAUTHORIZED, "unauthenticated", message));
     };
     let path = uri.split('?').next().unwrap_or("");
-    let tenant = match Tenant::of(headers) {
-        Tenant::Named(name) => name,
-        Tenant::Missing | Tenant::Ambiguous => String::new(),
+    let tenant = match tenant(headers) {
+        TenantHeader::Named(name) => name,
+        TenantHeader::Missing | TenantHeader::Ambiguous => "",
     };
     let request = Asked {
-        tenant: &tenant,
+        tenant,
         subject: Entity { kind: "", id: subject },
         resource: Entity { kind: "", id: path },
         action: method,

@@ -4,7 +4,9 @@ use super::answer::{Answer, Refused, json};
 use super::route::Session;
 use crate::metrics::Door;
 use crate::shared::Decider;
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
+use http::request::Parts;
 use http::{HeaderMap, Request, StatusCode};
 use hyper::body::Incoming;
 use serde_json::value::RawValue;
@@ -21,9 +23,8 @@ pub(super) async fn one(
     request: Request<Incoming>,
     age: Duration,
 ) -> Result<Answer, Refused> {
-    check_type(request.headers())?;
-    let (tenant, body) = read(session, request, age).await?;
-    let request = authzen::evaluation(&body, tenant.as_header())?;
+    let (head, body) = read(session, request, age).await?;
+    let request = authzen::evaluation(&body, tenant(&head.headers))?;
     let mut decider = session.shared().decider(session.shared().metrics.door(Door::Http));
     Ok(single(&request, &mut decider, &mut session.scratch()))
 }
@@ -34,9 +35,8 @@ pub(super) async fn many(
     request: Request<Incoming>,
     age: Duration,
 ) -> Result<Answer, Refused> {
-    check_type(request.headers())?;
-    let (tenant, body) = read(session, request, age).await?;
-    let asked = authzen::evaluations(&body, tenant.as_header())?;
+    let (head, body) = read(session, request, age).await?;
+    let asked = authzen::evaluations(&body, tenant(&head.headers))?;
     let mut decider = session.shared().decider(session.shared().metrics.door(Door::Http));
     let mut scratch = session.scratch();
     let (items, semantic) = match asked {
@@ -59,6 +59,17 @@ pub(super) async fn many(
         }
     }
     Ok(json(StatusCode::OK, &serde_json::json!({ "evaluations": answers })))
+}
+
+/// The head of a request and its whole body, which says that it is JSON.
+async fn read(
+    session: &Session,
+    request: Request<Incoming>,
+    age: Duration,
+) -> Result<(Parts, Bytes), Refused> {
+    check_type(request.headers())?;
+    let (head, body) = request.into_parts();
+    Ok((head, session.body(body, age).await?))
 }
 
 fn single(request: &OwnedRequest<'_>, decider: &mut Decider<'_>, scratch: &mut Scratch) -> Answer {
@@ -90,40 +101,12 @@ fn check_type(headers: &HeaderMap) -> Result<(), Refused> {
     }
 }
 
-/// The tenant header of a request, owned.
-pub(super) enum Tenant {
-    Missing,
-    Named(String),
-    Ambiguous,
-}
-
-impl Tenant {
-    pub(super) fn of(headers: &HeaderMap) -> Tenant {
-        let mut named = headers.get_all(TENANT).iter();
-        match (named.next(), named.next()) {
-            (None, _) => Tenant::Missing,
-            (Some(only), None) => match only.to_str() {
-                Ok(name) => Tenant::Named(name.to_owned()),
-                Err(_) => Tenant::Ambiguous,
-            },
-            (Some(_), Some(_)) => Tenant::Ambiguous,
-        }
+/// The tenant that headers or metadata name.
+pub(crate) fn tenant(headers: &HeaderMap) -> TenantHeader<'_> {
+    let mut named = headers.get_all(TENANT).iter();
+    match (named.next(), named.next()) {
+        (None, _) => TenantHeader::Missing,
+        (Some(only), None) => only.to_str().map_or(TenantHeader::Ambiguous, TenantHeader::Named),
+        (Some(_), Some(_)) => TenantHeader::Ambiguous,
     }
-
-    fn as_header(&self) -> TenantHeader<'_> {
-        match self {
-            Tenant::Missing => TenantHeader::Missing,
-            Tenant::Named(name) => TenantHeader::Named(name),
-            Tenant::Ambiguous => TenantHeader::Ambiguous,
-        }
-    }
-}
-
-async fn read(
-    session: &Session,
-    request: Request<Incoming>,
-    age: Duration,
-) -> Result<(Tenant, bytes::Bytes), Refused> {
-    let tenant = Tenant::of(request.headers());
-    Ok((tenant, session.body(request.into_body(), age).await?))
 }
