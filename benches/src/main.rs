@@ -43,15 +43,22 @@ fn main() {
             reload::measure(&mut report);
             report.print();
         }
-        ["profile"] => decide::profile(),
+        ["profile", rules, active] => match (rules.parse(), workload::Active::named(active)) {
+            (Ok(rules), Some(active)) => decide::profile(rules, active),
+            _ => usage(),
+        },
         ["door"] => {
             let mut report = Report::default();
             door::measure(&mut report);
             report.print();
         }
-        _ => {
-            eprintln!("usage: bench [decide | bucket | door | reload | profile | echo PATH]");
-            std::process::exit(2);
-        }
+        _ => usage(),
     }
+}
+
+fn usage() {
+    eprintln!(
+        "usage: bench [decide | bucket | door | reload | profile RULES A|S|U | echo PATH]"
+    );
+    std::process::exit(2);
 }

@@ -67,6 +67,18 @@ pub(crate) enum Active {
     Uniform,
 }
 
+impl Active {
+    /// By its letter in the report's keys.
+    pub(crate) fn named(letter: &str) -> Option<Active> {
+        match letter {
+            "A" => Some(Active::Same),
+            "S" => Some(Active::Skewed),
+            "U" => Some(Active::Uniform),
+            _ => None,
+        }
+    }
+}
+
 impl Workload {
     pub(crate) fn new(rules: usize) -> Workload {
         match rules {

@@ -1,7 +1,8 @@
 //! Policies: a model and its rows, compiled into a `PolicySet` that answers without scanning.
 //!
 //! `rows` reads policy.csv, `tenants` splits it, `compile` builds the set (`alternatives` and
-//! `index` find a way around the scan, `roles` and `facts` hold what rows say), `evaluate` answers.
+//! `index` find a way around the scan, `layout` puts it in the order in which memory is read,
+//! `roles` and `facts` hold what rows say), `evaluate` answers.
 //! To add a kind of indexed conjunct: a variant in `alternatives::Test`, its keys in `index`.
 
 pub(crate) mod alternatives;
@@ -11,6 +12,7 @@ pub(crate) mod describe;
 pub mod evaluate;
 pub(crate) mod facts;
 pub(crate) mod index;
+pub(crate) mod layout;
 pub(crate) mod roles;
 pub mod rows;
 pub mod tenants;

@@ -21,6 +21,7 @@ fuzz_target!(|text: &str| {
         for value in [Value::Str("a"), Value::Int(1), Value::Missing] {
             let tuple: Vec<Value<'_>> = set.slots().iter().map(|_| value).collect();
             assert_eq!(set.evaluate(&tuple), set.evaluate_by_scan(&tuple));
+            assert_eq!(set.evaluate(&tuple), set.evaluate_by_index(&tuple));
         }
     }
 });

@@ -15,6 +15,7 @@ fuzz_target!(|text: &str| {
             let word = text.split([',', '\n', ' ']).find(|w| w.len() > 1).unwrap_or("x");
             let tuple: Vec<Value<'_>> = set.slots().iter().map(|_| Value::Str(word)).collect();
             assert_eq!(set.evaluate(&tuple), set.evaluate_by_scan(&tuple));
+            assert_eq!(set.evaluate(&tuple), set.evaluate_by_index(&tuple));
         }
     }
 });

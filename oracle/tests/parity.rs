@@ -399,7 +399,9 @@ fn the_strict_engine_its_scan_and_the_naive_interpreter_answer_alike() {
             let tuple: Vec<Value<'_>> = set.slots().iter().map(slot).collect();
             let verdict = set.evaluate(&tuple);
             let scanned = set.evaluate_by_scan(&tuple);
-            assert_eq!(verdict, scanned, "{context}\n{request:?}\nindex against scan");
+            assert_eq!(verdict, scanned, "{context}\n{request:?}\nlayout against scan");
+            let looked_up = set.evaluate_by_index(&tuple);
+            assert_eq!(verdict, looked_up, "{context}\n{request:?}\nlayout against index");
             let expected = naive.decide(&|token, path| read(request, &lists, token, path));
             let ordinal = |rule: Option<u32>| rule.map(|rule| rule as usize);
             let same = match (verdict, expected) {

@@ -52,6 +52,7 @@ fn ask_both_ways(model: &str, rows: &str) {
         for value in [Value::Str(word), Value::Int(1), Value::Missing, Value::Null] {
             let tuple: Vec<Value<'_>> = set.slots().iter().map(|_| value).collect();
             assert_eq!(set.evaluate(&tuple), set.evaluate_by_scan(&tuple), "{model:?} {rows:?}");
+            assert_eq!(set.evaluate(&tuple), set.evaluate_by_index(&tuple), "{model:?} {rows:?}");
         }
     }
 }

@@ -12,20 +12,19 @@ pub(crate) fn key_match(text: &str, pattern: &str) -> bool {
     }
 }
 
-/// A compiled keyMatch2 pattern.
+/// A compiled keyMatch2 pattern: its steps one behind the other, each a byte that says what it is.
+/// Flat, so that a rule can carry them beside its other texts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PathPattern {
-    steps: Box<[Step]>,
+    steps: Box<[u8]>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Step {
-    Text(Box<str>),
-    /// `:name`: one or more bytes up to the next slash.
-    Segment,
-    /// `*` behind a slash: any bytes but a line break.
-    Rest,
-}
+/// `:name`: one or more bytes up to the next slash.
+const SEGMENT: u8 = 0;
+/// `*` behind a slash: any bytes but a line break.
+const REST: u8 = u8::MAX;
+/// Any other byte: so many bytes of text follow.
+const TEXT_MAX: usize = REST as usize - 1;
 
 impl PathPattern {
     /// Compiles a pattern.
@@ -41,11 +40,11 @@ impl PathPattern {
                 ':' => {
                     flush(&mut text, &mut steps);
                     while chars.next_if(|next| *next != '/').is_some() {}
-                    steps.push(Step::Segment);
+                    steps.push(SEGMENT);
                 }
                 '*' if text.ends_with('/') => {
                     flush(&mut text, &mut steps);
-                    steps.push(Step::Rest);
+                    steps.push(REST);
                 }
                 '*' | '+' | '?' | '\\' | '^' | '$' | '|' | '(' | ')' | '[' | ']' | '{' | '}' => {
                     return Err(c);
@@ -57,57 +56,74 @@ impl PathPattern {
         Ok(PathPattern { steps: steps.into_boxed_slice() })
     }
 
-    /// The text that every match begins with.
-    pub(crate) fn prefix(&self) -> &str {
-        match self.steps.first() {
-            Some(Step::Text(text)) => text,
-            _ => "",
+    /// Its steps, for `path_matches`.
+    pub(crate) fn steps(&self) -> &[u8] {
+        &self.steps
+    }
+
+    /// The text that every match begins with, or the first `TEXT_MAX` bytes of it.
+    pub(crate) fn prefix(&self) -> &[u8] {
+        match self.steps.split_first() {
+            Some((&len, rest)) if len != REST => rest.get(..usize::from(len)).unwrap_or(&[]),
+            _ => &[],
         }
     }
 
     /// Whether all of `text` matches.
     pub(crate) fn matches(&self, text: &str) -> bool {
-        let mut text = text.as_bytes();
-        let mut steps = self.steps.iter();
-        // Where to take up again when a step behind the last `Rest` fails: the text one byte on.
-        let mut retry: Option<(std::slice::Iter<'_, Step>, &[u8])> = None;
-        loop {
-            let matched = match steps.next() {
-                None if text.is_empty() => return true,
-                None => None,
-                Some(Step::Text(expected)) => text.strip_prefix(expected.as_bytes()),
-                Some(Step::Segment) => {
-                    let end = text.iter().position(|byte| *byte == b'/').unwrap_or(text.len());
-                    text.get(end..).filter(|_| end > 0)
+        path_matches(&self.steps, text.as_bytes())
+    }
+}
+
+/// Whether all of `text` matches the steps of a pattern.
+pub(crate) fn path_matches(mut steps: &[u8], mut text: &[u8]) -> bool {
+    // Where to take up again when a step behind the last `REST` fails: the text one byte on.
+    let mut retry: Option<(&[u8], &[u8])> = None;
+    loop {
+        let matched = match steps.split_first() {
+            None if text.is_empty() => return true,
+            None => None,
+            Some((&SEGMENT, behind)) => {
+                steps = behind;
+                let end = text.iter().position(|byte| *byte == b'/').unwrap_or(text.len());
+                text.get(end..).filter(|_| end > 0)
+            }
+            Some((&REST, behind)) => {
+                if behind.is_empty() && !text.contains(&b'\n') {
+                    return true;
                 }
-                Some(Step::Rest) => {
-                    if steps.as_slice().is_empty() && !text.contains(&b'\n') {
-                        return true;
-                    }
-                    retry = Some((steps.clone(), text));
-                    Some(text)
-                }
-            };
-            if let Some(rest) = matched {
+                steps = behind;
+                retry = Some((behind, text));
+                Some(text)
+            }
+            Some((&len, behind)) => {
+                let (expected, behind) =
+                    behind.split_at_checked(usize::from(len)).unwrap_or_default();
+                steps = behind;
+                text.strip_prefix(expected)
+            }
+        };
+        if let Some(rest) = matched {
+            text = rest;
+            continue;
+        }
+        match retry.take() {
+            Some((again, [first, rest @ ..])) if *first != b'\n' => {
+                steps = again;
                 text = rest;
-                continue;
+                retry = Some((again, rest));
             }
-            match retry.take() {
-                Some((again, [first, rest @ ..])) if *first != b'\n' => {
-                    steps = again.clone();
-                    text = rest;
-                    retry = Some((again, rest));
-                }
-                _ => return false,
-            }
+            _ => return false,
         }
     }
 }
 
-fn flush(text: &mut String, steps: &mut Vec<Step>) {
-    if !text.is_empty() {
-        steps.push(Step::Text(std::mem::take(text).into_boxed_str()));
+fn flush(text: &mut String, steps: &mut Vec<u8>) {
+    for chunk in text.as_bytes().chunks(TEXT_MAX) {
+        steps.push(u8::try_from(chunk.len()).unwrap_or(REST));
+        steps.extend_from_slice(chunk);
     }
+    text.clear();
 }
 
 #[cfg(test)]
@@ -157,6 +173,16 @@ mod tests {
         for pattern in ["/a(b)", "/foo*", "/a+", "/[a]"] {
             assert!(PathPattern::compile(pattern).is_err(), "{pattern}");
         }
+    }
+
+    #[test]
+    fn a_long_text_is_compared_whole() {
+        let long = format!("/{}", "a".repeat(3 * TEXT_MAX));
+        let pattern = PathPattern::compile(&format!("{long}/:id")).unwrap();
+        assert_eq!(pattern.prefix().len(), TEXT_MAX);
+        assert!(pattern.matches(&format!("{long}/1")));
+        assert!(!pattern.matches(&format!("{long}a/1")));
+        assert!(!pattern.matches(&format!("{}b/1", long.strip_suffix('a').unwrap())));
     }
 
     #[test]

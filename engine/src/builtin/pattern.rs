@@ -51,11 +51,19 @@ impl Pattern {
         }
     }
 
-    /// The text that every match begins with, as far as it is known.
-    pub(crate) fn prefix(&self) -> &str {
+    /// The bytes that every match begins with, as far as they are known.
+    pub(crate) fn prefix(&self) -> &[u8] {
         match self {
             Pattern::Path(path) => path.prefix(),
-            Pattern::Regex(_) => "",
+            Pattern::Regex(_) => &[],
+        }
+    }
+
+    /// The steps of a path pattern, for `path_matches`.
+    pub(crate) fn steps(&self) -> &[u8] {
+        match self {
+            Pattern::Path(path) => path.steps(),
+            Pattern::Regex(_) => &[],
         }
     }
 

@@ -1,7 +1,10 @@
 //! The answer of a policy: which rows match, and what their effects make together.
 //!
-//! `strict` asks the index, or every row where the index cannot say; both find the same three
+//! `strict` asks the layout, or every row where the layout cannot say; both find the same three
 //! ordinals, and `conclude` turns them into the verdict. `casbin-rs` walks the rows in order.
+
+mod by_index;
+mod by_layout;
 
 use crate::bounds::FUEL_PER_DECISION;
 use crate::dialect::Dialect;
@@ -9,7 +12,8 @@ use crate::expr::eval_strict::Machine;
 use crate::model::EffectRule;
 use crate::policy::PolicySet;
 use crate::policy::facts::Effect;
-use crate::policy::index::{ANY, Alternative, Candidate, Member, NONE};
+use crate::policy::index::{Alternative, Index};
+use crate::policy::layout::{LinesRead, Reads};
 use crate::value::Value;
 
 /// What the policy says. Rules are ordinals within the set.
@@ -61,6 +65,19 @@ impl First {
     }
 }
 
+/// The truth of what all rows of an alternative have in common.
+fn guarded(alternative: &Alternative, machine: &mut Machine<'_>) -> Option<bool> {
+    let mut guarded = Some(true);
+    for guard in &alternative.guards {
+        match machine.truth(*guard, 0) {
+            Some(true) => {}
+            Some(false) => return Some(false),
+            None => guarded = None,
+        }
+    }
+    guarded
+}
+
 impl PolicySet {
     /// Decides for a tuple of values, one per slot of `slots`.
     ///
@@ -79,22 +96,42 @@ impl PolicySet {
     /// assert_eq!(ask("alice", "write"), Verdict::NoRule);
     /// ```
     pub fn evaluate(&self, tuple: &[Value<'_>]) -> Verdict {
-        let mut machine = self.machine(tuple);
+        self.evaluate_reading(tuple, &mut ())
+    }
+
+    fn evaluate_reading(&self, tuple: &[Value<'_>], reads: &mut impl Reads) -> Verdict {
         match (self.dialect, &self.index) {
-            (Dialect::CasbinRs, _) => self.walk(&mut machine),
-            (Dialect::Strict, Some(index)) => {
-                let mut first = First::default();
-                let found = index
-                    .alternatives
-                    .iter()
-                    .all(|alternative| self.probe(alternative, &mut machine, &mut first));
-                match found {
-                    true => self.conclude(first, &machine),
-                    false => self.evaluate_by_scan(tuple),
-                }
-            }
+            (Dialect::CasbinRs, _) => self.walk(&mut self.machine(tuple)),
+            (Dialect::Strict, Some(index)) => self.ask(index, tuple, reads),
             (Dialect::Strict, None) => self.evaluate_by_scan(tuple),
         }
+    }
+
+    fn ask(&self, index: &Index, tuple: &[Value<'_>], reads: &mut impl Reads) -> Verdict {
+        let (mut machine, mut first) = (self.machine(tuple), First::default());
+        let mut all = index.alternatives.iter();
+        match all.all(|alternative| self.probe(alternative, &mut machine, &mut first, reads)) {
+            true => self.conclude(first, &machine),
+            false => self.evaluate_by_scan(tuple),
+        }
+    }
+
+    /// The same answer by hash tables: the layout's twin.
+    pub fn evaluate_by_index(&self, tuple: &[Value<'_>]) -> Verdict {
+        let Some(index) = &self.index else { return self.evaluate_by_scan(tuple) };
+        let (mut machine, mut first) = (self.machine(tuple), First::default());
+        let mut all = index.alternatives.iter();
+        match all.all(|alternative| self.look_up(alternative, &mut machine, &mut first)) {
+            true => self.conclude(first, &machine),
+            false => self.evaluate_by_scan(tuple),
+        }
+    }
+
+    /// The same answer, and the distinct 64-byte lines of the layout that it read.
+    pub fn evaluate_counting_lines(&self, tuple: &[Value<'_>]) -> (Verdict, usize) {
+        let mut lines = LinesRead::default();
+        let verdict = self.evaluate_reading(tuple, &mut lines);
+        (verdict, lines.count())
     }
 
     /// The same answer without the index: the slow twin.
@@ -142,114 +179,6 @@ impl PolicySet {
                 .flatten()
                 .min_by_key(|verdict| verdict.rule())
                 .unwrap_or(Verdict::NoRule),
-        }
-    }
-
-    /// Sees every row that may match by one alternative; false if the index cannot say.
-    fn probe<'m>(
-        &'m self,
-        alternative: &Alternative,
-        machine: &mut Machine<'m>,
-        first: &mut First,
-    ) -> bool {
-        let mut guarded = Some(true);
-        for guard in &alternative.guards {
-            match machine.truth(*guard, 0) {
-                Some(true) => {}
-                Some(false) => return true,
-                None => guarded = None,
-            }
-        }
-        let id_of = |slot: u16| machine.slots.get(usize::from(slot)).and_then(Value::as_str);
-        let mut seconds = [NONE, ANY];
-        let seconds = match alternative.second {
-            None => seconds.get(..1),
-            Some(second) => {
-                let Some(text) = id_of(second.slot) else { return false };
-                // `NONE` is no row's key once there is a second key.
-                seconds = [self.facts.texts.find(text).unwrap_or(NONE), ANY];
-                seconds.get(..if second.any { 2 } else { 1 })
-            }
-        };
-        let seconds = seconds.unwrap_or(&[]);
-        let mut see = |machine: &mut Machine<'m>, member: u32| {
-            for second in seconds {
-                let candidates = alternative.candidates(member, *second);
-                self.see_candidates(candidates, alternative, guarded, machine, first);
-            }
-        };
-        match alternative.member {
-            None => see(machine, NONE),
-            Some(Member::Equal { slot, any }) => {
-                let Some(text) = id_of(slot) else { return false };
-                if let Some(id) = self.facts.texts.find(text) {
-                    see(machine, id);
-                }
-                if any {
-                    see(machine, ANY);
-                }
-            }
-            Some(Member::Elements { slot }) => {
-                let Some(Value::List(items)) = machine.slots.get(usize::from(slot)).copied() else {
-                    return false;
-                };
-                if items.iter().any(|item| item.as_str().is_none()) {
-                    return false;
-                }
-                for item in items {
-                    if let Some(id) = item.as_str().and_then(|text| self.facts.texts.find(text)) {
-                        see(machine, id);
-                    }
-                }
-            }
-            Some(Member::Roles { graph, slot, domain }) => {
-                let Some(text) = id_of(slot) else { return false };
-                let domain = match domain.map(|node| machine.text(node, 0)) {
-                    Some(None) => return false,
-                    // A tenant without links: everybody is only themselves.
-                    Some(Some(text)) => Some(self.facts.texts.find(text).unwrap_or(NONE)),
-                    None => None,
-                };
-                let Some(id) = self.facts.texts.find(text) else { return true };
-                let closure = self.facts.roles.closure(graph, domain, id);
-                if closure.is_empty() {
-                    see(machine, id);
-                }
-                for role in closure {
-                    see(machine, *role);
-                }
-            }
-        }
-        true
-    }
-
-    fn see_candidates(
-        &self,
-        candidates: &[Candidate],
-        alternative: &Alternative,
-        guarded: Option<bool>,
-        machine: &mut Machine<'_>,
-        first: &mut First,
-    ) {
-        let path = alternative.path.and_then(|slot| machine.slots.get(usize::from(slot)));
-        let path = path.and_then(Value::as_str);
-        for candidate in candidates {
-            if path.is_some_and(|path| !candidate.may_match(path.as_bytes())) {
-                continue;
-            }
-            let row = candidate.row;
-            let mut truth = guarded;
-            for test in &alternative.rest {
-                match machine.truth(*test, row as usize) {
-                    Some(true) => {}
-                    Some(false) => {
-                        truth = Some(false);
-                        break;
-                    }
-                    None => truth = None,
-                }
-            }
-            first.see(row, self.facts.effect(row as usize), truth);
         }
     }
 

@@ -1,4 +1,5 @@
-//! The way around the scan: per alternative a table from keys of the request to candidate rows.
+//! The way around the scan: per alternative a table from keys of the request to candidate rows,
+//! and the same rows laid out as decisions read them (`layout`). The table is its twin in tests.
 //!
 //! An alternative has up to two keys: a *member* key (the roles of a subject, or the elements of a
 //! list: several probes) and a *second* key (an equality: one probe, two with `*`). Rows that no
@@ -6,11 +7,14 @@
 //! evaluated per candidate. Where a key's value is no string the caller scans instead.
 
 use crate::builtin::pattern::finite_set;
+use crate::expr::ast::Function;
 use crate::expr::code::{Code, Node, NodeId, Refused, Site};
 use crate::policy::alternatives::{Conjunct, Test};
 use crate::policy::facts::Facts;
+use crate::policy::layout::Layout;
+use crate::policy::layout::block::tail_of;
 use foldhash::fast::FixedState;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 /// The key of rows that match whatever the request says (`*`, or a pattern that is no small set).
 pub(crate) const ANY: u32 = u32::MAX;
@@ -32,6 +36,9 @@ pub(crate) struct Alternative {
     pub(crate) second: Option<Second>,
     /// Conjuncts that each candidate row must still pass.
     pub(crate) rest: Vec<NodeId>,
+    /// Those of them that the layout does not answer.
+    pub(crate) unlaid: Vec<NodeId>,
+    pub(crate) layout: Layout,
     /// The slot whose text the first pattern of `rest` matches: its candidates carry tails.
     pub(crate) path: Option<u16>,
     postings: HashMap<(u32, u32), (u32, u32), FixedState>,
@@ -48,9 +55,9 @@ pub(crate) struct Candidate {
 }
 
 impl Candidate {
-    fn new(row: u32, prefix: &str) -> Candidate {
+    fn new(row: u32, prefix: &[u8]) -> Candidate {
         let prefix_len = u32::try_from(prefix.len()).unwrap_or(0);
-        Candidate { row, prefix_len, tail: tail_of(prefix.as_bytes(), prefix_len as usize) }
+        Candidate { row, prefix_len, tail: tail_of(prefix, prefix.len()) }
     }
 
     /// Whether the row's pattern may match: false only if it cannot.
@@ -60,13 +67,12 @@ impl Candidate {
     }
 }
 
-/// The last eight of the first `len` bytes, or all of them if they are fewer.
-fn tail_of(text: &[u8], len: usize) -> u64 {
-    let head = text.get(..len).unwrap_or(&[]);
-    match head.last_chunk::<8>() {
-        Some(tail) => u64::from_le_bytes(*tail),
-        None => head.iter().fold(0, |tail, byte| tail << 8 | u64::from(*byte)),
-    }
+/// A row under its two keys: text ids, `ANY` or `NONE`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Entry {
+    pub(crate) first: u32,
+    pub(crate) second: u32,
+    pub(crate) row: u32,
 }
 
 /// Where the probes of the first key come from.
@@ -201,15 +207,17 @@ impl Builder<'_> {
             }
         }
         let star = self.facts.texts.find("*").unwrap_or(ANY);
-        let mut keys: BTreeMap<(u32, u32), Vec<u32>> = BTreeMap::new();
+        let mut entries = Vec::with_capacity(self.facts.rows());
         let mut any = (false, false);
         for row in 0..self.facts.rows() {
             for first in self.keys(member, row, star, &mut any.0) {
                 for other in self.keys(second, row, star, &mut any.1) {
-                    keys.entry((first, other)).or_default().push(u32::try_from(row).unwrap_or(0));
+                    let row = u32::try_from(row).unwrap_or(0);
+                    entries.push(Entry { first, second: other, row });
                 }
             }
         }
+        entries.sort_unstable();
         let member = match member {
             Some(position) => Some(self.member(position, any.0)?),
             None => None,
@@ -219,19 +227,32 @@ impl Builder<'_> {
             None => None,
         };
         let mut postings = HashMap::with_hasher(self.facts.texts.hasher());
-        let path = rest.iter().find_map(|node| self.row_path(*node));
+        let path = rest.iter().find_map(|node| Some((*node, self.row_path(*node)?)));
         let prefix = |row: u32| {
-            let pattern = path.and_then(|(_, site)| self.facts.pattern(row as usize, site));
-            pattern.map_or("", |pattern| pattern.prefix())
+            let pattern = path.and_then(|(_, (_, site))| self.facts.pattern(row as usize, site));
+            pattern.map_or(&[][..], |pattern| pattern.prefix())
         };
-        let mut candidates = Vec::with_capacity(self.facts.rows());
-        for (key, found) in keys {
+        let mut candidates = Vec::with_capacity(entries.len());
+        for same in entries.chunk_by(|a, b| (a.first, a.second) == (b.first, b.second)) {
+            let Some(key) = same.first().map(|entry| (entry.first, entry.second)) else { continue };
             let start = u32::try_from(candidates.len()).unwrap_or(u32::MAX);
-            postings.insert(key, (start, u32::try_from(found.len()).unwrap_or(u32::MAX)));
-            candidates.extend(found.into_iter().map(|row| Candidate::new(row, prefix(row))));
+            postings.insert(key, (start, u32::try_from(same.len()).unwrap_or(u32::MAX)));
+            candidates
+                .extend(same.iter().map(|entry| Candidate::new(entry.row, prefix(entry.row))));
         }
-        let path = path.map(|(slot, _)| slot);
-        Ok(Alternative { guards, member, second, rest, path, postings, candidates })
+        let laid = path.filter(|(_, (_, site))| self.has_steps(*site));
+        let site = laid.map(|(_, (_, site))| site);
+        let layout = Layout::build(self.facts, &entries, member.as_ref(), site);
+        let is_laid = |node: &NodeId| laid.is_some_and(|(laid, _)| laid == *node);
+        let unlaid = rest.iter().copied().filter(|node| !is_laid(node)).collect();
+        let path = path.map(|(_, (slot, _))| slot);
+        Ok(Alternative { guards, member, second, rest, unlaid, layout, path, postings, candidates })
+    }
+
+    /// Whether the patterns of a site are steps, which a row can carry beside its texts.
+    fn has_steps(&self, site: u16) -> bool {
+        let site = self.code.sites.get(usize::from(site));
+        site.is_some_and(|(function, _)| *function == Function::KeyMatch2)
     }
 
     /// The keys under which a row is filed for one conjunct.

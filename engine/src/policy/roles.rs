@@ -123,12 +123,21 @@ impl Roles {
         self.closures.insert((definition, domain, name), (start, len));
     }
 
+    /// Everybody with links of a definition: domain, name, everything reached.
+    pub(crate) fn members(&self, definition: u16) -> impl Iterator<Item = (u32, u32, &[u32])> {
+        let theirs = self.closures.iter().filter(move |((of, ..), _)| *of == definition);
+        theirs.map(|((_, domain, name), range)| (*domain, *name, self.range(*range)))
+    }
+
+    fn range(&self, (start, len): (u32, u32)) -> &[u32] {
+        self.reached.get(start as usize..(start + len) as usize).unwrap_or(&[])
+    }
+
     /// Everything that `member` reaches, itself left out when it has no link of its own.
     pub(crate) fn closure(&self, definition: u16, domain: Option<u32>, member: u32) -> &[u32] {
         let (definition, domain) = self.key(definition, domain);
         let range = self.closures.get(&(definition, domain, member));
-        let Some((start, len)) = range else { return &[] };
-        self.reached.get(*start as usize..(*start + *len) as usize).unwrap_or(&[])
+        range.map_or(&[], |range| self.range(*range))
     }
 
     /// The shortest chain of links from `member` to `role`: each role with the line of its link;

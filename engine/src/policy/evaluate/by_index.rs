@@ -1,0 +1,113 @@
+//! The answer by hash tables: the layout's twin, which no decision runs.
+
+use crate::expr::eval_strict::Machine;
+use crate::policy::PolicySet;
+use crate::policy::evaluate::{First, guarded};
+use crate::policy::index::{ANY, Alternative, Candidate, Member, NONE};
+use crate::value::Value;
+
+impl PolicySet {
+    /// Sees every row that may match by one alternative; false if they cannot say.
+    pub(super) fn look_up<'m>(
+        &'m self,
+        alternative: &Alternative,
+        machine: &mut Machine<'m>,
+        first: &mut First,
+    ) -> bool {
+        let guarded = guarded(alternative, machine);
+        if guarded == Some(false) {
+            return true;
+        }
+        let id_of = |slot: u16| machine.slots.get(usize::from(slot)).and_then(Value::as_str);
+        let mut seconds = [NONE, ANY];
+        let seconds = match alternative.second {
+            None => seconds.get(..1),
+            Some(second) => {
+                let Some(text) = id_of(second.slot) else { return false };
+                // `NONE` is no row's key once there is a second key.
+                seconds = [self.facts.texts.find(text).unwrap_or(NONE), ANY];
+                seconds.get(..if second.any { 2 } else { 1 })
+            }
+        };
+        let seconds = seconds.unwrap_or(&[]);
+        let mut see = |machine: &mut Machine<'m>, member: u32| {
+            for second in seconds {
+                let candidates = alternative.candidates(member, *second);
+                self.see_candidates(candidates, alternative, guarded, machine, first);
+            }
+        };
+        match alternative.member {
+            None => see(machine, NONE),
+            Some(Member::Equal { slot, any }) => {
+                let Some(text) = id_of(slot) else { return false };
+                if let Some(id) = self.facts.texts.find(text) {
+                    see(machine, id);
+                }
+                if any {
+                    see(machine, ANY);
+                }
+            }
+            Some(Member::Elements { slot }) => {
+                let Some(Value::List(items)) = machine.slots.get(usize::from(slot)).copied() else {
+                    return false;
+                };
+                if items.iter().any(|item| item.as_str().is_none()) {
+                    return false;
+                }
+                for item in items {
+                    if let Some(id) = item.as_str().and_then(|text| self.facts.texts.find(text)) {
+                        see(machine, id);
+                    }
+                }
+            }
+            Some(Member::Roles { graph, slot, domain }) => {
+                let Some(text) = id_of(slot) else { return false };
+                let domain = match domain.map(|node| machine.text(node, 0)) {
+                    Some(None) => return false,
+                    // A tenant without links: everybody is only themselves.
+                    Some(Some(text)) => Some(self.facts.texts.find(text).unwrap_or(NONE)),
+                    None => None,
+                };
+                let Some(id) = self.facts.texts.find(text) else { return true };
+                let closure = self.facts.roles.closure(graph, domain, id);
+                if closure.is_empty() {
+                    see(machine, id);
+                }
+                for role in closure {
+                    see(machine, *role);
+                }
+            }
+        }
+        true
+    }
+
+    fn see_candidates(
+        &self,
+        candidates: &[Candidate],
+        alternative: &Alternative,
+        guarded: Option<bool>,
+        machine: &mut Machine<'_>,
+        first: &mut First,
+    ) {
+        let path = alternative.path.and_then(|slot| machine.slots.get(usize::from(slot)));
+        let path = path.and_then(Value::as_str);
+        for candidate in candidates {
+            if path.is_some_and(|path| !candidate.may_match(path.as_bytes())) {
+                continue;
+            }
+            let row = candidate.row;
+            let mut truth = guarded;
+            for test in &alternative.rest {
+                match machine.truth(*test, row as usize) {
+                    Some(true) => {}
+                    Some(false) => {
+                        truth = Some(false);
+                        break;
+                    }
+                    None => truth = None,
+                }
+            }
+            first.see(row, self.facts.effect(row as usize), truth);
+        }
+    }
+}

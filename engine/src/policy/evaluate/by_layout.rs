@@ -1,0 +1,136 @@
+//! The answer by the layout: what a decision runs.
+
+use crate::builtin::key_match::path_matches;
+use crate::expr::eval_strict::Machine;
+use crate::policy::PolicySet;
+use crate::policy::evaluate::{First, guarded};
+use crate::policy::index::{Alternative, Member};
+use crate::policy::layout::Reads;
+use crate::policy::layout::block::{ANY_SECOND, LaidRow};
+use crate::value::Value;
+
+/// What rows of one alternative are compared with.
+struct Asked<'m> {
+    alternative: &'m Alternative,
+    /// The truth of what all rows have in common.
+    guarded: Option<bool>,
+    second: Option<(u32, &'m [u8])>,
+    path: Option<&'m [u8]>,
+}
+
+impl PolicySet {
+    /// Sees every row that may match by one alternative; false if the layout cannot say.
+    pub(super) fn probe<'m>(
+        &'m self,
+        alternative: &'m Alternative,
+        machine: &mut Machine<'m>,
+        first: &mut First,
+        reads: &mut impl Reads,
+    ) -> bool {
+        let guarded = guarded(alternative, machine);
+        if guarded == Some(false) {
+            return true;
+        }
+        let slots = machine.slots;
+        let text_of = |slot: u16| slots.get(usize::from(slot)).and_then(Value::as_str);
+        let layout = &alternative.layout;
+        let second = match alternative.second {
+            None => None,
+            Some(second) => match text_of(second.slot) {
+                Some(text) => Some((layout.second_hash(text), text.as_bytes())),
+                None => return false,
+            },
+        };
+        let path = alternative.path.and_then(text_of).map(str::as_bytes);
+        let asked = Asked { alternative, guarded, second, path };
+        match alternative.member {
+            None => {}
+            Some(Member::Equal { slot, .. }) => {
+                let Some(text) = text_of(slot) else { return false };
+                asked.see(layout.places(text, reads), machine, first, reads);
+            }
+            Some(Member::Elements { slot }) => {
+                let Some(Value::List(items)) = slots.get(usize::from(slot)).copied() else {
+                    return false;
+                };
+                if items.iter().any(|item| item.as_str().is_none()) {
+                    return false;
+                }
+                for text in items.iter().filter_map(Value::as_str) {
+                    asked.see(layout.places(text, reads), machine, first, reads);
+                }
+            }
+            Some(Member::Roles { slot, domain, .. }) => {
+                let Some(text) = text_of(slot) else { return false };
+                let places = match domain.map(|node| machine.text(node, 0)) {
+                    Some(None) => return false,
+                    Some(Some(domain)) => layout.places_in(&self.facts.texts, domain, text, reads),
+                    None => layout.places(text, reads),
+                };
+                asked.see(places, machine, first, reads);
+            }
+        }
+        asked.see(layout.any.as_slice(), machine, first, reads);
+        true
+    }
+}
+
+impl<'m> Asked<'m> {
+    fn see(
+        &self,
+        places: &[u32],
+        machine: &mut Machine<'m>,
+        first: &mut First,
+        reads: &mut impl Reads,
+    ) {
+        let layout = &self.alternative.layout;
+        layout.touch(places);
+        let any = self.alternative.second.is_none_or(|second| second.any);
+        for place in places {
+            let block = layout.block(*place);
+            let anybody = if any { block.run(ANY_SECOND, reads) } else { 0..0 };
+            for row in anybody.filter_map(|at| block.row(at)) {
+                self.see_row(row, None, machine, first, reads);
+            }
+            let Some((hash, text)) = self.second else { continue };
+            let theirs = block.run(hash, reads);
+            for row in theirs.filter_map(|at| block.row(at)) {
+                self.see_row(row, Some(text), machine, first, reads);
+            }
+        }
+    }
+
+    fn see_row(
+        &self,
+        row: LaidRow<'_>,
+        second: Option<&[u8]>,
+        machine: &mut Machine<'m>,
+        first: &mut First,
+        reads: &mut impl Reads,
+    ) {
+        if self.path.is_some_and(|path| !row.may_match(path, reads)) {
+            return;
+        }
+        let has_patterns = self.alternative.layout.has_patterns;
+        let mut truth = self.guarded;
+        if has_patterns || second.is_some() {
+            let (own, steps) = row.texts(reads);
+            if second.is_some_and(|second| second != own) {
+                return;
+            }
+            match self.path {
+                Some(path) if has_patterns && !path_matches(steps, path) => return,
+                None if has_patterns => truth = None,
+                _ => {}
+            }
+        }
+        for test in &self.alternative.unlaid {
+            match machine.truth(*test, row.ordinal() as usize) {
+                Some(true) => {}
+                Some(false) => return,
+                None => truth = None,
+            }
+        }
+        first.see(row.ordinal(), row.effect(), truth);
+    }
+}
