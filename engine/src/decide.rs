@@ -12,7 +12,7 @@ use crate::path;
 use crate::policy::PolicySet;
 use crate::policy::evaluate::Verdict;
 use crate::quota::limit::{Quotas, Stage};
-use crate::quota::reserve::{Ask, LimitUses, Refusal};
+use crate::quota::reserve::{Ask, Hashes, LimitUses, Refusal};
 use crate::reason::Reason;
 use crate::request::{Entity, Request, SlotMap};
 use crate::steps::{Freshness, KillLane, Territory};
@@ -132,12 +132,21 @@ impl TenantState {
             decision.reason = reason;
             return decision;
         }
-        if self.quotas.has_early
-            && !self.take(cells, &request, now, Stage::BeforePolicy, &mut decision)
-        {
-            return decision;
+        self.quotas.slots.with(&request, |slots| {
+            let (amounts, now_ns, stage) = (request.amounts, now.0, Stage::BeforePolicy);
+            self.weigh(&request, Ask { cells, slots, amounts, now_ns, stage }, &mut decision);
+        });
+        decision
+    }
+
+    /// Policy and limits.
+    fn weigh(&self, request: &Request<'_>, ask: Ask<'_>, decision: &mut Decision) {
+        let mut hashes = Hashes::default();
+        self.quotas.touch(ask, &mut hashes);
+        if self.quotas.has_early && !self.take(ask, &mut hashes, decision) {
+            return;
         }
-        let verdict = self.policy_slots.with(&request, |tuple| self.policy.evaluate(tuple));
+        let verdict = self.policy_slots.with(request, |tuple| self.policy.evaluate(tuple));
         decision.rule = verdict.rule();
         decision.reason = match verdict {
             Verdict::Allow { .. } => Reason::Allow,
@@ -146,9 +155,8 @@ impl TenantState {
             Verdict::NoRule => Reason::NoRule,
         };
         if decision.is_allow() && !self.quotas.is_empty() {
-            self.take(cells, &request, now, Stage::AfterPolicy, &mut decision);
+            self.take(Ask { stage: Stage::AfterPolicy, ..ask }, &mut hashes, decision);
         }
-        decision
     }
 
     /// Every rule that matches a request, whatever the effects make of it: for coverage and tests.
@@ -165,20 +173,8 @@ impl TenantState {
     }
 
     /// Takes the limits of one stage; false if they refuse, and then the decision says why.
-    fn take(
-        &self,
-        cells: &Cells<'_>,
-        request: &Request<'_>,
-        now: Now,
-        stage: Stage,
-        decision: &mut Decision,
-    ) -> bool {
-        let (amounts, now_ns) = (request.amounts, now.0);
-        let limits = &mut decision.limits;
-        let reserved = self.quotas.slots.with(request, |slots| {
-            self.quotas.reserve(cells, Ask { slots, amounts, now_ns, stage }, limits)
-        });
-        let refusal = match reserved {
+    fn take(&self, ask: Ask<'_>, hashes: &mut Hashes, decision: &mut Decision) -> bool {
+        let refusal = match self.quotas.reserve(ask, hashes, &mut decision.limits) {
             Ok(()) => return true,
             Err(refusal) => refusal,
         };

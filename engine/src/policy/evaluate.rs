@@ -12,7 +12,7 @@ use crate::expr::eval_strict::Machine;
 use crate::model::EffectRule;
 use crate::policy::PolicySet;
 use crate::policy::facts::Effect;
-use crate::policy::index::{Alternative, Index};
+use crate::policy::index::{Alternative, Domain, Guard, Index};
 use crate::policy::layout::{LinesRead, Reads};
 use crate::value::Value;
 
@@ -69,13 +69,28 @@ impl First {
 fn guarded(alternative: &Alternative, machine: &mut Machine<'_>) -> Option<bool> {
     let mut guarded = Some(true);
     for guard in &alternative.guards {
-        match machine.truth(*guard, 0) {
+        let truth = match guard {
+            Guard::Is { slot, text } => match machine.slots.get(usize::from(*slot)) {
+                Some(Value::Str(value)) => Some(*value == text.as_ref()),
+                _ => None,
+            },
+            Guard::Node(node) => machine.truth(*node, 0),
+        };
+        match truth {
             Some(true) => {}
             Some(false) => return Some(false),
             None => guarded = None,
         }
     }
     guarded
+}
+
+/// The domain that a role function asks in, if it is a text.
+fn domain_text<'m>(domain: Domain, machine: &mut Machine<'m>) -> Option<&'m str> {
+    match domain {
+        Domain::Slot(slot) => machine.slots.get(usize::from(slot)).and_then(Value::as_str),
+        Domain::Node(node) => machine.text(node, 0),
+    }
 }
 
 impl PolicySet {

@@ -7,7 +7,7 @@
 //! evaluated per candidate. Where a key's value is no string the caller scans instead.
 
 use crate::builtin::pattern::finite_set;
-use crate::expr::ast::Function;
+use crate::expr::ast::{Expr, ExprKind, Function};
 use crate::expr::code::{Code, Node, NodeId, Refused, Site};
 use crate::policy::alternatives::{Conjunct, Test};
 use crate::policy::facts::Facts;
@@ -30,8 +30,8 @@ pub(crate) struct Index {
 /// One conjunction.
 #[derive(Debug, Clone)]
 pub(crate) struct Alternative {
-    /// Conjuncts that say the same for every row, evaluated once with row 0.
-    pub(crate) guards: Vec<NodeId>,
+    /// Conjuncts that say the same for every row.
+    pub(crate) guards: Vec<Guard>,
     pub(crate) member: Option<Member>,
     pub(crate) second: Option<Second>,
     /// Conjuncts that each candidate row must still pass.
@@ -75,10 +75,26 @@ pub(crate) struct Entry {
     pub(crate) row: u32,
 }
 
+/// A conjunct that says the same for every row.
+#[derive(Debug, Clone)]
+pub(crate) enum Guard {
+    /// The value of a slot equals a text.
+    Is { slot: u16, text: Box<str> },
+    /// Evaluated with row 0.
+    Node(NodeId),
+}
+
+/// The domain of a role function.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Domain {
+    Slot(u16),
+    Node(NodeId),
+}
+
 /// Where the probes of the first key come from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Member {
-    Roles { graph: u16, slot: u16, domain: Option<NodeId> },
+    Roles { graph: u16, slot: u16, domain: Option<Domain> },
     Elements { slot: u16 },
     Equal { slot: u16, any: bool },
 }
@@ -113,7 +129,7 @@ impl Alternative {
                     let per_row = domain.is_some_and(|domain| {
                         let mut varies = false;
                         domain.walk(&mut |e| {
-                            if let crate::expr::ast::ExprKind::Policy { column } = e.kind {
+                            if let ExprKind::Policy { column } = e.kind {
                                 varies |= !constant(column);
                             }
                         });
@@ -200,10 +216,14 @@ impl Builder<'_> {
             if keyed && !matches!(conjunct.test, Test::Regex { .. }) {
                 continue;
             }
-            let node = self.code.compile(conjunct.expr)?;
-            match self.is_same_for_all_rows(conjunct) {
-                true => guards.push(node),
-                false => rest.push(node),
+            match (self.is_same_for_all_rows(conjunct), conjunct.test) {
+                (true, Test::Equal { token, path, column }) => {
+                    let slot = self.code.slot(token, path)?;
+                    let text = self.facts.cell_text(0, u16::try_from(column).unwrap_or(u16::MAX));
+                    guards.push(Guard::Is { slot, text: text.into() });
+                }
+                (true, _) => guards.push(Guard::Node(self.code.compile(conjunct.expr)?)),
+                (false, _) => rest.push(self.code.compile(conjunct.expr)?),
             }
         }
         let star = self.facts.texts.find("*").unwrap_or(ANY);
@@ -300,10 +320,17 @@ impl Builder<'_> {
             Some(Test::Role { graph, domain, .. }) => Member::Roles {
                 graph: u16::try_from(graph).unwrap_or(u16::MAX),
                 slot,
-                domain: domain.map(|domain| self.code.compile(domain)).transpose()?,
+                domain: domain.map(|domain| self.domain(domain)).transpose()?,
             },
             Some(Test::InList { .. }) => Member::Elements { slot },
             _ => Member::Equal { slot, any },
+        })
+    }
+
+    fn domain(&mut self, domain: &Expr) -> Result<Domain, Refused> {
+        Ok(match &domain.kind {
+            ExprKind::Request { token, path } => Domain::Slot(self.code.slot(*token, path)?),
+            _ => Domain::Node(self.code.compile(domain)?),
         })
     }
 
@@ -323,7 +350,7 @@ impl Builder<'_> {
     fn is_same_for_all_rows(&self, conjunct: &Conjunct<'_>) -> bool {
         let mut same = true;
         conjunct.expr.walk(&mut |expr| {
-            if let crate::expr::ast::ExprKind::Policy { column } = expr.kind {
+            if let ExprKind::Policy { column } = expr.kind {
                 same &= distinct(self.facts, column) <= 1;
             }
         });

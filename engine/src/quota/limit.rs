@@ -96,25 +96,56 @@ pub struct Limit {
 /// The limits of one tenant, ready to be asked.
 #[derive(Debug, Clone)]
 pub struct Quotas {
+    /// One line of memory each; `names` has their texts.
     pub(crate) limits: Vec<Compiled>,
+    names: Vec<LimitNames>,
+    /// What limits count by, each set once.
+    pub(crate) dimensions: Vec<Dimensions>,
     pub(crate) code: Code,
     pub(crate) facts: Facts,
     pub(crate) slots: SlotMap,
     pub(crate) has_early: bool,
 }
 
+/// What a decision reads of a limit.
 #[derive(Debug, Clone)]
+#[repr(align(64))]
 pub(crate) struct Compiled {
-    pub(crate) id: String,
     /// Set when the tenant is linked.
     pub(crate) hash: LimitHash,
-    pub(crate) meter: String,
     pub(crate) parameters: Parameters,
-    pub(crate) dimensions: Vec<u16>,
     pub(crate) when: Option<NodeId>,
+    /// What a request that states no amount uses.
+    pub(crate) unstated: Option<u32>,
+    /// Position in `Quotas::dimensions`.
+    pub(crate) dimensions: u16,
     pub(crate) mode: Mode,
     pub(crate) stage: Stage,
-    pub(crate) default_amount: Option<u32>,
+}
+
+#[derive(Debug, Clone)]
+struct LimitNames {
+    id: String,
+    meter: String,
+}
+
+/// Slots whose values, together, get a cell of their own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Dimensions {
+    slots: [u16; DIMENSIONS_MAX],
+    count: usize,
+}
+
+impl Dimensions {
+    fn of(slots: &[u16]) -> Option<Dimensions> {
+        let mut dimensions = Dimensions { count: slots.len(), ..Dimensions::default() };
+        dimensions.slots.get_mut(..slots.len())?.copy_from_slice(slots);
+        Some(dimensions)
+    }
+
+    pub(crate) fn slots(&self) -> &[u16] {
+        self.slots.get(..self.count).unwrap_or(&[])
+    }
 }
 
 /// Request tokens in the order of `Part`, under the names that the model gives them.
@@ -147,6 +178,8 @@ impl Quotas {
     pub fn none() -> Quotas {
         Quotas {
             limits: Vec::new(),
+            names: Vec::new(),
+            dimensions: Vec::new(),
             code: Code::default(),
             facts: Facts::none(),
             slots: SlotMap::default(),
@@ -175,6 +208,7 @@ impl Quotas {
             quotas.limits.push(compiled.ok_or_else(|| {
                 format!("limit `{id}`: the limits read too many values, or a list outside `in`")
             })?);
+            quotas.names.push(LimitNames { id: limit.id.clone(), meter: limit.meter.clone() });
         }
         quotas.facts.fixed = quotas.fixed_patterns()?;
         quotas.has_early = limits.iter().any(|limit| limit.stage == Stage::BeforePolicy);
@@ -192,25 +226,29 @@ impl Quotas {
 
     fn compile_one(&mut self, limit: &Limit, generation: u64) -> Option<Compiled> {
         let dimension = |d: &Dimension| self.code.slot(d.part as usize, &d.path).ok();
-        let dimensions = limit.dimensions.iter().map(dimension).collect::<Option<_>>()?;
+        let slots = limit.dimensions.iter().map(dimension).collect::<Option<Vec<_>>>()?;
+        let dimensions = Dimensions::of(&slots)?;
+        let known = self.dimensions.iter().position(|other| *other == dimensions);
+        let position = known.unwrap_or(self.dimensions.len());
+        if known.is_none() {
+            self.dimensions.push(dimensions);
+        }
         let when = match &limit.when {
             Some(expr) => Some(self.code.compile(expr).ok()?),
             None => None,
         };
         Some(Compiled {
-            id: limit.id.clone(),
             hash: LimitHash::default(),
-            meter: limit.meter.clone(),
             parameters: Parameters {
                 generation,
                 interval_ns: limit.bucket.interval_ns(),
                 burst: u64::from(limit.bucket.burst),
             },
-            dimensions,
             when,
+            unstated: if limit.meter == "requests" { Some(1) } else { limit.default_amount },
+            dimensions: u16::try_from(position).ok()?,
             mode: limit.mode,
             stage: limit.stage,
-            default_amount: limit.default_amount,
         })
     }
 
@@ -224,8 +262,8 @@ impl Quotas {
 
     /// Binds the limits to a tenant: the same limit of two tenants never shares a cell.
     pub(crate) fn bind(&mut self, tenant: &str) {
-        for limit in &mut self.limits {
-            limit.hash = LimitHash::of(tenant, &limit.id);
+        for (limit, names) in self.limits.iter_mut().zip(&self.names) {
+            limit.hash = LimitHash::of(tenant, &names.id);
         }
     }
 
@@ -236,12 +274,12 @@ impl Quotas {
 
     /// The id of a limit by its position, as `LimitUse::limit` gives it.
     pub fn id(&self, limit: u16) -> &str {
-        self.limits.get(usize::from(limit)).map_or("", |limit| &limit.id)
+        self.names.get(usize::from(limit)).map_or("", |names| &names.id)
     }
 
     /// What a limit counts.
     pub fn meter(&self, limit: u16) -> &str {
-        self.limits.get(usize::from(limit)).map_or("", |limit| &limit.meter)
+        self.names.get(usize::from(limit)).map_or("", |names| &names.meter)
     }
 
     pub fn len(&self) -> usize {

@@ -8,7 +8,7 @@ use crate::bounds::LIMITS_PER_REQUEST_MAX;
 use crate::cell::{Cells, Key, ValuesHash};
 use crate::expr::eval_strict::Machine;
 use crate::quota::bucket::{Check, check, give_back, remaining};
-use crate::quota::limit::{Compiled, Mode, Quotas, Stage};
+use crate::quota::limit::{Compiled, Dimensions, Mode, Quotas, Stage};
 use crate::request::Amount;
 use crate::value::Value;
 use std::num::NonZeroU32;
@@ -78,6 +78,7 @@ pub(crate) enum Refusal {
 /// What a request asks of the quotas.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ask<'a> {
+    pub(crate) cells: &'a Cells<'a>,
     pub(crate) slots: &'a [Value<'a>],
     /// `None`: as if nothing was said. An empty list looks without taking.
     pub(crate) amounts: Option<&'a [Amount<'a>]>,
@@ -95,14 +96,14 @@ struct Pending {
     taken: bool,
 }
 
-/// The hash of the dimension values that the limit before counted by: the next one often counts by
-/// the same.
+/// Hashes of dimension values that several limits of a request count by.
 #[derive(Default)]
-struct Memo<'q> {
-    dimensions: Option<&'q Vec<u16>>,
-    hash: Option<ValuesHash>,
+pub(crate) struct Hashes {
+    /// One per set of dimensions, as far as there is room. `None` inside: a value is missing.
+    known: [Option<Option<ValuesHash>>; HASHES_KEPT],
 }
 
+const HASHES_KEPT: usize = 4;
 const NO_CELL: usize = usize::MAX;
 /// Stands in `LimitUse::remaining` until the taking is done.
 const UNCOUNTED: u64 = 0;
@@ -112,26 +113,26 @@ impl Quotas {
     /// Takes from every limit of the stage that applies, or from none.
     pub(crate) fn reserve(
         &self,
-        cells: &Cells<'_>,
         ask: Ask<'_>,
+        hashes: &mut Hashes,
         uses: &mut LimitUses,
     ) -> Result<(), Refusal> {
+        let cells = ask.cells;
         let mut pending = [NOTHING; LIMITS_PER_REQUEST_MAX];
         let mut count = 0;
         let mut binding: Option<(u64, Refusal)> = None;
-        let mut values = Memo::default();
         for (position, limit) in self.limits.iter().enumerate() {
-            if limit.stage != ask.stage || !self.applies(limit, ask) {
+            if limit.stage != ask.stage || !self.applies(limit, ask.slots) {
                 continue;
             }
             let position = u16::try_from(position).unwrap_or(u16::MAX);
-            let Some(key) = limit.key(cells, ask.slots, &mut values) else {
+            let Some(key) = self.key(limit, ask, hashes) else {
                 match limit.mode {
                     Mode::Hard => return Err(Refusal::BadRequest),
                     _ => continue,
                 }
             };
-            let amount = limit.amount(ask.amounts).ok_or(Refusal::BadRequest)?;
+            let amount = self.amount(position, limit, ask.amounts).ok_or(Refusal::BadRequest)?;
             let cell = cells.find(key);
             if let Some(cell) = cell.filter(|cell| cell.is_older_than(limit.parameters)) {
                 cells.adopt(cell, limit.parameters, ask.now_ns);
@@ -165,7 +166,7 @@ impl Quotas {
         let pending = pending.get_mut(..count).unwrap_or_default();
         let outcome = match binding {
             Some((_, refusal)) => Err(refusal),
-            None => self.take(cells, ask, pending),
+            None => self.take(ask, hashes, pending),
         };
         for entry in pending.iter() {
             let parameters = self.limits.get(usize::from(entry.position)).map(|l| l.parameters);
@@ -180,13 +181,14 @@ impl Quotas {
     /// Takes in ascending order of cells; on a lost race gives back and refuses.
     fn take(
         &self,
-        cells: &Cells<'_>,
         ask: Ask<'_>,
+        hashes: &mut Hashes,
         pending: &mut [Pending],
     ) -> Result<(), Refusal> {
+        let cells = ask.cells;
         for entry in pending.iter_mut().filter(|entry| entry.address == NO_CELL) {
             let Some(limit) = self.limits.get(usize::from(entry.position)) else { continue };
-            let key = limit.key(cells, ask.slots, &mut Memo::default());
+            let key = self.key(limit, ask, hashes);
             let cell = key.and_then(|key| cells.find_or_insert(key, limit.parameters));
             match (cell, limit.mode) {
                 (Some(cell), _) => entry.address = cell.address,
@@ -221,67 +223,74 @@ impl Quotas {
 
     /// Limits whose condition is false.
     pub(crate) fn not_met(&self, slots: &[Value<'_>]) -> Vec<u16> {
-        let ask = Ask { slots, amounts: None, now_ns: 0, stage: Stage::AfterPolicy };
         let limits = self.limits.iter().zip(0..);
-        limits.filter(|(limit, _)| !self.applies(limit, ask)).map(|(_, at)| at).collect()
+        limits.filter(|(limit, _)| !self.applies(limit, slots)).map(|(_, at)| at).collect()
     }
 
     /// Whether the limit's condition holds; unknown counts as yes.
-    fn applies(&self, limit: &Compiled, ask: Ask<'_>) -> bool {
+    fn applies(&self, limit: &Compiled, slots: &[Value<'_>]) -> bool {
         let Some(when) = limit.when else { return true };
         let fuel = crate::bounds::FUEL_PER_DECISION;
-        let mut machine = Machine { code: &self.code, facts: &self.facts, slots: ask.slots, fuel };
+        let mut machine = Machine { code: &self.code, facts: &self.facts, slots, fuel };
         machine.truth(when, 0) != Some(false)
     }
 }
 
-impl Compiled {
-    /// The key of its cell; `None` if a dimension has no value.
-    fn key<'q>(
-        &'q self,
-        cells: &Cells<'_>,
-        slots: &[Value<'_>],
-        memo: &mut Memo<'q>,
-    ) -> Option<Key> {
-        if memo.dimensions != Some(&self.dimensions) {
-            memo.dimensions = Some(&self.dimensions);
-            memo.hash = self.values(cells, slots);
-        }
-        memo.hash.map(|values| Key::new(self.hash, values))
-    }
-
-    fn values(&self, cells: &Cells<'_>, slots: &[Value<'_>]) -> Option<ValuesHash> {
-        if self.dimensions.is_empty() {
-            return Some(ValuesHash::default());
-        }
-        let mut hasher = cells.values();
-        for dimension in &self.dimensions {
-            match slots.get(usize::from(*dimension))? {
-                Value::Str(text) => hasher.value(1, text.as_bytes()),
-                Value::Int(int) => hasher.value(2, &int.to_le_bytes()),
-                Value::Dec { mantissa, scale } => {
-                    hasher.value(3, &mantissa.to_le_bytes());
-                    hasher.value(3, &[*scale]);
+impl Quotas {
+    /// Looks at the cells that a request will most likely need, so that memory fetches them while
+    /// the policy is asked.
+    pub(crate) fn touch(&self, ask: Ask<'_>, hashes: &mut Hashes) {
+        for limit in self.limits.iter().take(LIMITS_PER_REQUEST_MAX) {
+            if limit.when.is_none() && usize::from(limit.dimensions) < HASHES_KEPT {
+                if let Some(key) = self.key(limit, ask, hashes) {
+                    ask.cells.touch(key);
                 }
-                Value::Bool(bool) => hasher.value(4, &[u8::from(*bool)]),
-                Value::Missing | Value::Null | Value::List(_) => return None,
             }
         }
-        Some(hasher.finish())
     }
 
-    /// The amount that a request asks of this limit; `None` if nothing says how much.
-    fn amount(&self, asked: Option<&[Amount<'_>]>) -> Option<u32> {
-        if asked.is_some_and(<[Amount<'_>]>::is_empty) {
+    /// The key of a limit's cell; `None` if a dimension has no value.
+    fn key(&self, limit: &Compiled, ask: Ask<'_>, hashes: &mut Hashes) -> Option<Key> {
+        let position = usize::from(limit.dimensions);
+        let hash = || values(ask.cells, self.dimensions.get(position)?, ask.slots);
+        let values = match hashes.known.get_mut(position) {
+            Some(known) => *known.get_or_insert_with(hash),
+            None => hash(),
+        };
+        values.map(|values| Key::new(limit.hash, values))
+    }
+
+    /// The amount that a request asks of a limit; `None` if nothing says how much.
+    fn amount(&self, position: u16, limit: &Compiled, asked: Option<&[Amount<'_>]>) -> Option<u32> {
+        let Some(asked) = asked else { return limit.unstated };
+        if asked.is_empty() {
             return Some(0);
         }
-        let stated = asked.unwrap_or(&[]).iter().find(|amount| amount.meter == self.meter);
-        match stated {
+        match asked.iter().find(|amount| amount.meter == self.meter(position)) {
             Some(stated) => Some(u32::try_from(stated.amount).unwrap_or(u32::MAX)),
-            None if self.meter == "requests" => Some(1),
-            None => self.default_amount,
+            None => limit.unstated,
         }
     }
+}
+
+fn values(cells: &Cells<'_>, dimensions: &Dimensions, slots: &[Value<'_>]) -> Option<ValuesHash> {
+    if dimensions.slots().is_empty() {
+        return Some(ValuesHash::default());
+    }
+    let mut hasher = cells.values();
+    for dimension in dimensions.slots() {
+        match slots.get(usize::from(*dimension))? {
+            Value::Str(text) => hasher.value(1, text.as_bytes()),
+            Value::Int(int) => hasher.value(2, &int.to_le_bytes()),
+            Value::Dec { mantissa, scale } => {
+                hasher.value(3, &mantissa.to_le_bytes());
+                hasher.value(3, &[*scale]);
+            }
+            Value::Bool(bool) => hasher.value(4, &[u8::from(*bool)]),
+            Value::Missing | Value::Null | Value::List(_) => return None,
+        }
+    }
+    Some(hasher.finish())
 }
 
 fn refusal(fits: Check, limit: u16) -> Option<Refusal> {

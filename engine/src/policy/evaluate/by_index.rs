@@ -2,7 +2,7 @@
 
 use crate::expr::eval_strict::Machine;
 use crate::policy::PolicySet;
-use crate::policy::evaluate::{First, guarded};
+use crate::policy::evaluate::{First, domain_text, guarded};
 use crate::policy::index::{ANY, Alternative, Candidate, Member, NONE};
 use crate::value::Value;
 
@@ -62,7 +62,7 @@ impl PolicySet {
             }
             Some(Member::Roles { graph, slot, domain }) => {
                 let Some(text) = id_of(slot) else { return false };
-                let domain = match domain.map(|node| machine.text(node, 0)) {
+                let domain = match domain.map(|domain| domain_text(domain, machine)) {
                     Some(None) => return false,
                     // A tenant without links: everybody is only themselves.
                     Some(Some(text)) => Some(self.facts.texts.find(text).unwrap_or(NONE)),

@@ -3,7 +3,7 @@
 use crate::builtin::key_match::path_matches;
 use crate::expr::eval_strict::Machine;
 use crate::policy::PolicySet;
-use crate::policy::evaluate::{First, guarded};
+use crate::policy::evaluate::{First, domain_text, guarded};
 use crate::policy::index::{Alternative, Member};
 use crate::policy::layout::Reads;
 use crate::policy::layout::block::{ANY_SECOND, LaidRow};
@@ -62,7 +62,7 @@ impl PolicySet {
             }
             Some(Member::Roles { slot, domain, .. }) => {
                 let Some(text) = text_of(slot) else { return false };
-                let places = match domain.map(|node| machine.text(node, 0)) {
+                let places = match domain.map(|domain| domain_text(domain, machine)) {
                     Some(None) => return false,
                     Some(Some(domain)) => layout.places_in(&self.facts.texts, domain, text, reads),
                     None => layout.places(text, reads),

@@ -15,6 +15,8 @@ pub(crate) const ANY_SECOND: u32 = 0;
 pub(super) const COUNT_BYTES: usize = 4;
 pub(super) const SECOND_BYTES: usize = 4;
 pub(super) const ROW_BYTES: usize = 20;
+/// Up to so many second keys are counted, which takes no branch; more are searched.
+const COUNTED_MAX: usize = 32;
 /// The bit of an ordinal that says that its row denies.
 pub(super) const DENY: u32 = 1 << 31;
 
@@ -45,6 +47,13 @@ impl<'l> Block<'l> {
     /// Positions of the rows with a second key.
     pub(crate) fn run(&self, second: u32, reads: &mut impl Reads) -> Range<usize> {
         reads.read(self.bytes.get(..COUNT_BYTES).unwrap_or(&[]));
+        if self.seconds.len() <= COUNTED_MAX {
+            reads.read(self.seconds);
+            let key = |bytes: &[u8; SECOND_BYTES]| u32::from_le_bytes(*bytes);
+            let start = self.seconds.iter().filter(|bytes| key(bytes) < second).count();
+            let len = self.seconds.iter().filter(|bytes| key(bytes) == second).count();
+            return start..start + len;
+        }
         let mut key = |bytes: &[u8; SECOND_BYTES]| {
             reads.read(bytes);
             u32::from_le_bytes(*bytes)
