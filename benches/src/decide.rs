@@ -6,6 +6,7 @@ use crate::report::Report;
 use crate::timing::{Stopwatch, percentile};
 use crate::workload::{Active, Ask, LIMITS, MODEL, Workload};
 use std::collections::HashMap;
+use std::time::Instant;
 
 use tollgate_cells::HeapTable;
 use tollgate_engine::cell::TableSecret;
@@ -28,7 +29,9 @@ pub(crate) fn measure(report: &mut Report) {
     for rules in SIZES {
         let workload = Workload::new(*rules);
         let policy = workload.policy();
+        let began = Instant::now();
         let tenants = compile(&policy);
+        report.put(format!("compile.{rules}.tollgate.ms"), began.elapsed().as_secs_f64() * 1e3);
         let mut peers = peers::load(&workload);
         for peer in &mut peers {
             let share = check_answers(peer.as_mut(), &workload, &tenants);
@@ -112,7 +115,10 @@ impl Rounds {
 /// Only our decisions, for a profiler.
 pub(crate) fn profile(rules: usize, active: Active) {
     let workload = Workload::new(rules);
-    let tenants = compile(&workload.policy());
+    let policy = workload.policy();
+    let began = Instant::now();
+    let tenants = compile(&policy);
+    println!("compiled in {:.0} ms", began.elapsed().as_secs_f64() * 1e3);
     let requests = workload.requests(active, REQUESTS, 7);
     let stopwatch = Stopwatch::calibrate();
     for _ in 0..4 * ROUNDS {

@@ -155,7 +155,7 @@ impl Compiler<'_> {
             &mut self.diagnostics,
         );
         Facts {
-            texts: self.texts.clone(),
+            texts: std::mem::replace(&mut self.texts, Texts::new(0)),
             roles,
             columns,
             cells,
@@ -172,13 +172,13 @@ impl Compiler<'_> {
     /// The patterns of all rows, each text compiled once.
     fn row_patterns(&mut self, rules: &[Row<'_>]) -> (Vec<Pattern>, Vec<u32>) {
         let mut patterns = Vec::new();
-        let mut known: HashMap<(Function, String), u32> = HashMap::new();
+        let mut known: HashMap<(Function, &str), u32> = HashMap::new();
         let mut row_patterns = Vec::with_capacity(rules.len() * self.code.sites.len());
         let sites = self.code.sites.clone();
         for row in rules {
             for (function, column) in &sites {
                 let text = row.cells.get(*column).copied().unwrap_or("");
-                let key = (*function, text.to_owned());
+                let key = (*function, text);
                 let position = match known.get(&key) {
                     Some(position) => *position,
                     None => match Pattern::compile(*function, text, self.model.dialect) {

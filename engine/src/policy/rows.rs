@@ -3,12 +3,15 @@
 //! `strict` refuses what Casbin passes over in silence (see docs/reference/casbin-differences.md);
 //! `casbin-rs` reads as the `casbin` crate does. Cells are slices of the file.
 
+mod seen;
+
 use crate::bounds::{FILE_BYTES_MAX, RULES_MAX};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Source};
 use crate::dialect::Dialect;
 use crate::model::Model;
 use crate::policy::casbin_text::csv_cells;
-use std::collections::HashMap;
+use crate::policy::rows::seen::Seen;
+use std::collections::HashSet;
 
 /// One row: its cells without the ptype, and its line, counted from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +37,8 @@ pub fn parse_rows<'a>(source: Source<'a>, model: &Model) -> Result<Rows<'a>, Dia
         source,
         model,
         rows: Rows { rules: Vec::new(), links: vec![Vec::new(); model.roles.len()] },
-        seen: HashMap::new(),
+        seen: Seen::default(),
+        casbin_seen: HashSet::new(),
         diagnostics: Diagnostics::default(),
     };
     if source.text.len() > FILE_BYTES_MAX {
@@ -65,7 +69,8 @@ struct Reader<'a, 'm> {
     source: Source<'a>,
     model: &'m Model,
     rows: Rows<'a>,
-    seen: HashMap<(&'a str, Vec<&'a str>), u32>,
+    seen: Seen,
+    casbin_seen: HashSet<(&'a str, Vec<&'a str>)>,
     diagnostics: Diagnostics,
 }
 
@@ -80,25 +85,34 @@ impl<'a> Reader<'a, '_> {
         if text.is_empty() || text.starts_with('#') {
             return;
         }
-        let Some(cells) = self.cells(text) else { return };
-        let Some((&ptype, cells)) = cells.split_first() else { return };
-        let cells = cells.to_vec();
-        if let Some(first) = self.seen.insert((ptype, cells.clone()), number) {
+        let Some(mut cells) = self.cells(text) else { return };
+        let ptype = cells.remove(0);
+        let list = match self.role_index(ptype) {
+            _ if ptype == "p" => 0,
+            Some(index) => index + 1,
+            None => return self.unknown(ptype),
+        };
+        if let Some(first) = self.seen.line_of(&self.rows, list, &cells) {
             let message = format!("this row stands already in line {first}");
             return self.error(text, Code::DuplicateRow, message);
         }
-        if ptype == "p" {
-            self.rule(Row { cells, line: number }, text);
-        } else if let Some(index) = self.role_index(ptype) {
-            self.link(index, Row { cells, line: number }, text);
-        } else {
-            let roles = self.model.roles.iter().map(|(name, _)| name.as_str());
-            let message = format!("the model defines no `{ptype}`");
-            let span = self.source.span_of(ptype);
-            let found = Diagnostic::error(self.source, span, Code::UnknownPtype, message)
-                .did_you_mean(ptype, std::iter::once("p").chain(roles));
-            self.diagnostics.push(found);
+        let row = Row { cells, line: number };
+        let kept = match list.checked_sub(1) {
+            None => self.rule(row, text),
+            Some(index) => self.link(index, row, text),
+        };
+        if kept {
+            self.seen.note(&self.rows, list);
         }
+    }
+
+    fn unknown(&mut self, ptype: &str) {
+        let roles = self.model.roles.iter().map(|(name, _)| name.as_str());
+        let message = format!("the model defines no `{ptype}`");
+        let span = self.source.span_of(ptype);
+        let found = Diagnostic::error(self.source, span, Code::UnknownPtype, message)
+            .did_you_mean(ptype, std::iter::once("p").chain(roles));
+        self.diagnostics.push(found);
     }
 
     /// Cells of a strict line: trimmed, optionally quoted as a whole, nothing after the quote.
@@ -143,7 +157,8 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
-    fn rule(&mut self, row: Row<'a>, text: &str) {
+    /// Keeps a rule, unless something is wrong with it.
+    fn rule(&mut self, row: Row<'a>, text: &str) -> bool {
         let columns = &self.model.policy;
         if row.cells.len() != columns.len() {
             let message = format!(
@@ -152,30 +167,36 @@ impl<'a> Reader<'a, '_> {
                 columns.len(),
                 columns.join(", ")
             );
-            return self.error(text, Code::FieldCount, message);
+            self.error(text, Code::FieldCount, message);
+            return false;
         }
         let effect = self.model.effect_column().and_then(|column| row.cells.get(column));
         if let Some(effect) = effect.filter(|effect| !matches!(**effect, "allow" | "deny")) {
             let message = format!("expected allow or deny, got `{effect}`");
-            return self.error(effect, Code::UnknownEffectValue, message);
+            self.error(effect, Code::UnknownEffectValue, message);
+            return false;
         }
         self.rows.rules.push(row);
+        true
     }
 
-    fn link(&mut self, index: usize, row: Row<'a>, text: &str) {
-        let (name, arity) = self.model.roles.get(index).cloned().unwrap_or_default();
-        if row.cells.len() != arity {
+    /// Keeps a role link, unless something is wrong with it.
+    fn link(&mut self, index: usize, row: Row<'a>, text: &str) -> bool {
+        let Some((name, arity)) = self.model.roles.get(index) else { return false };
+        if row.cells.len() != *arity {
             let given = row.cells.len();
             let message = format!("this link has {given} fields, `{name}` has {arity}");
-            return self.error(text, Code::FieldCount, message);
+            self.error(text, Code::FieldCount, message);
+            return false;
         }
-        if arity == 3 && row.cells.get(2) == Some(&"*") {
+        if *arity == 3 && row.cells.get(2) == Some(&"*") {
             let message = "`*` is no tenant: a role link belongs to one tenant".to_owned();
-            return self.error(text, Code::WildcardLink, message);
+            self.error(text, Code::WildcardLink, message);
+            return false;
         }
-        if let Some(list) = self.rows.links.get_mut(index) {
-            list.push(row);
-        }
+        let Some(list) = self.rows.links.get_mut(index) else { return false };
+        list.push(row);
+        true
     }
 
     fn role_index(&self, ptype: &str) -> Option<usize> {
@@ -188,7 +209,7 @@ impl<'a> Reader<'a, '_> {
         let Some((&ptype, cells)) = cells.split_first() else { return };
         let row = Row { cells: cells.to_vec(), line: number };
         if ptype == "p" {
-            push_or_move(&mut self.rows.rules, &mut self.seen, ptype, row);
+            push_or_move(&mut self.rows.rules, &mut self.casbin_seen, ptype, row);
         } else if let Some(index) = self.role_index(ptype) {
             let arity = self.model.roles.get(index).map_or(2, |(_, arity)| *arity);
             if row.cells.len() < arity {
@@ -196,7 +217,7 @@ impl<'a> Reader<'a, '_> {
                 return self.error(line.trim(), Code::FieldCount, message);
             }
             if let Some(list) = self.rows.links.get_mut(index) {
-                push_or_move(list, &mut self.seen, ptype, row);
+                push_or_move(list, &mut self.casbin_seen, ptype, row);
             }
         }
     }
@@ -204,11 +225,11 @@ impl<'a> Reader<'a, '_> {
 
 fn push_or_move<'a>(
     list: &mut Vec<Row<'a>>,
-    seen: &mut HashMap<(&'a str, Vec<&'a str>), u32>,
+    seen: &mut HashSet<(&'a str, Vec<&'a str>)>,
     ptype: &'a str,
     row: Row<'a>,
 ) {
-    if seen.insert((ptype, row.cells.clone()), row.line).is_some() {
+    if !seen.insert((ptype, row.cells.clone())) {
         list.retain(|earlier| earlier.cells != row.cells);
     }
     list.push(row);

@@ -9,8 +9,8 @@ use crate::diagnostic::{Code, Diagnostic, Diagnostics, Source};
 use crate::dialect::Dialect;
 use crate::model::Model;
 use crate::policy::alternatives::{Test, alternatives};
-use crate::policy::rows::{Row, Rows};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::policy::rows::Rows;
+use std::collections::BTreeMap;
 
 /// Splits `rows` by tenant. Without a tenant token there is one entry under `name`.
 ///
@@ -38,25 +38,36 @@ pub fn split<'a>(
         );
         return Err(found);
     };
-    let tenant_of = |row: &Row<'a>| row.cells.get(column).copied().unwrap_or("");
-    let names: BTreeSet<&'a str> =
-        rows.rules.iter().map(tenant_of).filter(|tenant| *tenant != "*").collect();
-    let mut tenants = BTreeMap::new();
-    for tenant in names {
-        let mut own = Rows::default();
-        for row in rows.rules.iter().filter(|row| ["*", tenant].contains(&tenant_of(row))) {
+    let mut tenants: BTreeMap<&'a str, Rows<'a>> = BTreeMap::new();
+    let none = || Rows { rules: Vec::new(), links: vec![Vec::new(); model.roles.len()] };
+    let mut of_all = Vec::new();
+    for row in rows.rules {
+        match row.cells.get(column).copied().unwrap_or("") {
+            "*" => of_all.push(row),
+            tenant => tenants.entry(tenant).or_insert_with(none).rules.push(row),
+        }
+    }
+    for (tenant, own) in &mut tenants {
+        for mut row in of_all.iter().cloned() {
             // `*` becomes the tenant itself: the matcher's equality then holds for the row.
-            let mut row = row.clone();
-            row.cells.splice(column..=column, [tenant]);
+            row.cells.splice(column..=column, [*tenant]);
             own.rules.push(row);
         }
-        for (links, (_, arity)) in rows.links.iter().zip(&model.roles) {
-            let theirs = |row: &&Row<'a>| *arity == 2 || row.cells.get(2) == Some(&tenant);
-            own.links.push(links.iter().filter(theirs).cloned().collect());
-        }
-        tenants.insert(tenant.to_owned(), own);
+        own.rules.sort_by_key(|row| row.line);
     }
-    Ok(tenants)
+    for (position, (links, (_, arity))) in rows.links.into_iter().zip(&model.roles).enumerate() {
+        for link in links {
+            let tenant = link.cells.get(2).filter(|_| *arity == 3);
+            let theirs: Vec<&mut Rows<'a>> = match tenant {
+                Some(tenant) => tenants.get_mut(tenant).into_iter().collect(),
+                None => tenants.values_mut().collect(),
+            };
+            for own in theirs {
+                own.links.get_mut(position).into_iter().for_each(|list| list.push(link.clone()));
+            }
+        }
+    }
+    Ok(tenants.into_iter().map(|(tenant, own)| (tenant.to_owned(), own)).collect())
 }
 
 /// The column that every alternative of the matcher compares with the tenant token.
