@@ -10,10 +10,10 @@ CARGO := cargo
 setup:
 	@./xtask/setup.sh
 
-setup-test: setup-test
+setup-test:
 	@./xtask/setup.sh test
 
-setup-lint: setup
+setup-lint:
 	@./xtask/setup.sh lint
 
 up: setup

@@ -12,6 +12,7 @@ command -v make >/dev/null 2>&1 || missing="$missing make"
 clang_is_there() {
     [ -n "${LIBCLANG_PATH:-}" ] && return 0
     for found in /usr/lib/llvm-*/lib/libclang*.so* /usr/lib*/libclang*.so* /usr/lib/*/libclang*.so*; do
+        case $found in *libclang-cpp*) continue ;; esac # another library
         [ -e "$found" ] && return 0
     done
     return 1
