@@ -4,10 +4,12 @@
 //! heap with a mutex per stripe. It never evicts: a full stripe is `quota-store-full`.
 //! To add a kind of table: a type that owns words and locks, lent by `cells()`.
 
+mod fetch;
+
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};
 use tollgate_engine::cell::{CELL_WORDS, STRIPE_CELLS, TableSecret};
-use tollgate_engine::{Cells, StripeLocks};
+use tollgate_engine::{CellHost, Cells};
 
 /// A table in this process's memory.
 ///
@@ -19,7 +21,9 @@ use tollgate_engine::{Cells, StripeLocks};
 /// assert_eq!(table.cells().occupied(), 0);
 /// ```
 pub struct HeapTable {
+    /// A few more words than the cells have: `start` is where a line of memory begins.
     words: Box<[AtomicU64]>,
+    start: usize,
     locks: Locks,
     secret: TableSecret,
 }
@@ -37,9 +41,12 @@ impl HeapTable {
     /// unknown to clients.
     pub fn new(cells: usize, secret: TableSecret) -> HeapTable {
         let stripes = cells.div_ceil(STRIPE_CELLS).max(1);
-        let words = stripes * STRIPE_CELLS * CELL_WORDS;
+        let words = stripes * STRIPE_CELLS * CELL_WORDS + CELL_WORDS;
+        let words: Box<[AtomicU64]> = (0..words).map(|_| AtomicU64::new(0)).collect();
+        let line_bytes = CELL_WORDS * size_of::<AtomicU64>();
         HeapTable {
-            words: (0..words).map(|_| AtomicU64::new(0)).collect(),
+            start: words.as_ptr().align_offset(line_bytes).min(CELL_WORDS),
+            words,
             locks: Locks((0..stripes).map(|_| Mutex::new(())).collect()),
             secret,
         }
@@ -47,16 +54,21 @@ impl HeapTable {
 
     /// Lends the table to a decision.
     pub fn cells(&self) -> Cells<'_> {
-        Cells::new(&self.words, &self.secret, &self.locks)
+        let end = self.words.len() - CELL_WORDS + self.start;
+        Cells::new(self.words.get(self.start..end).unwrap_or(&[]), &self.secret, &self.locks)
     }
 
     /// How many cells the table has.
     pub fn capacity(&self) -> usize {
-        self.words.len() / CELL_WORDS
+        self.words.len() / CELL_WORDS - 1
     }
 }
 
-impl StripeLocks for Locks {
+impl CellHost for Locks {
+    fn fetch(&self, lines: &[*const u8]) {
+        fetch::fetch(lines);
+    }
+
     fn locked(&self, stripe: usize, work: &mut dyn FnMut()) {
         let lock = self.0.get(stripe);
         // A panic under the lock leaves whole words behind: the protocol needs no repair.

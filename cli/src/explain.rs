@@ -135,15 +135,30 @@ fn limit_lines(out: &mut String, explanation: &Json, is_allow: bool) {
         let mode = if mode == "hard" { String::new() } else { format!("   {mode}") };
         let _ = writeln!(
             out,
-            "  {head:<7} {id:<23} {} of {} left{mode}",
-            limit["remaining"], limit["of"]
+            "  {head:<7} {id:<23} {} of {} left{mode}{}",
+            limit["remaining"],
+            limit["of"],
+            verdict(limit, &explanation["context"])
         );
     }
     if !is_allow {
         return;
     }
-    for id in explanation["not_met"].as_array().into_iter().flatten() {
-        let id = id.as_str().unwrap_or("");
-        let _ = writeln!(out, "  not met {id:<23} its condition is false");
+    for limit in explanation["not_met"].as_array().into_iter().flatten() {
+        let text = |member: &str| limit[member].as_str().unwrap_or("");
+        let (id, condition) = (text("id"), text("condition"));
+        let _ = writeln!(out, "  not met {id:<23} condition `{condition}` is false");
+    }
+}
+
+/// What a limit does to the request, if it does anything.
+fn verdict(limit: &Json, context: &Json) -> String {
+    if limit["exceeded"] != true {
+        return String::new();
+    }
+    match (limit["id"] == context["limit"], context["retry_after_ms"].as_u64()) {
+        (true, Some(wait_ms)) => format!("   refuses; the request fits in {wait_ms} ms"),
+        (true, None) => "   refuses; the request never fits".to_owned(),
+        (false, _) => "   used up".to_owned(),
     }
 }

@@ -531,6 +531,11 @@ fn a_case_is_copied_run_around_a_command_and_reported() {
     assert_eq!(run(folder, &["run", "--policies", "none", "--", "true"]).status.code(), Some(2));
 }
 
+const LIMITS: &str = "[[limit]]\nid = \"tokens\"\nmeter = \"tokens\"\n\
+    bucket = { rate = \"1/h\", burst = 5 }\ndefault_amount = 1\n\
+    [[limit]]\nid = \"writes\"\nmeter = \"requests\"\nbucket = { rate = \"1/h\", burst = 1 }\n\
+    when = 'r.act == \"write\"'\n";
+
 #[test]
 fn explain_and_doctor_say_what_to_change() {
     let own = Folder::new();
@@ -540,6 +545,7 @@ fn explain_and_doctor_say_what_to_change() {
         ("policies/acme/policy.csv", ROWS),
         ("policies/broken/model.conf", "nothing"),
         ("policies/broken/policy.csv", ""),
+        ("policies/acme/limits.toml", LIMITS),
     ] {
         own.write(name, content.as_bytes());
     }
@@ -555,6 +561,7 @@ fn explain_and_doctor_say_what_to_change() {
         "{PROGRAM} explain -t acme alice /docs/1 read; echo $?; \
          {PROGRAM} explain -t acme bob /docs/1 read; echo $?; \
          {PROGRAM} explain -t acme alice /docs/1 write --json; echo $?; \
+         {PROGRAM} explain -t acme alice /docs/1 read --quota tokens=6; echo $?; \
          {PROGRAM} --data data doctor; echo $?; \
          echo 'p, staff' > policies/acme/policy.csv; sleep 2; \
          {PROGRAM} --data data doctor; echo $?"
@@ -568,6 +575,10 @@ fn explain_and_doctor_say_what_to_change() {
         "2 of 3 hold\n          ✗ role: needs staff, bob has no role   ✓ path   ✓ action\n  \
          would match with  g, bob, staff\n",
         "\"would_match\":\"r.act = read\"",
+        "  limits  tokens                  5 of 5 left\n  \
+         not met writes                  condition `r.act == \"write\"` is false\n0\n",
+        "DENY   quota-exceeded (2060) · acme",
+        "tokens                  5 of 5 left   refuses; the request never fits\n",
         "Nothing is wrong.\n0\n",
         "tenant `acme` is last-known-good: ",
         "mend  tollgate errors 1102, then mend the folder\n1 finding.\n1\n",

@@ -40,10 +40,14 @@ impl TableSecret {
     }
 }
 
-/// Runs work while holding the lock of one stripe. The host implements it.
-pub trait StripeLocks: Sync {
+/// What a table needs of its host.
+pub trait CellHost: Sync {
     /// Calls `work` once, alone on this stripe.
     fn locked(&self, stripe: usize, work: &mut dyn FnMut());
+
+    /// Asks memory for the lines at these addresses and waits for none. A host that cannot does
+    /// nothing: only time depends on it.
+    fn fetch(&self, _lines: &[*const u8]) {}
 }
 
 /// A table of cells, lent to one decision.
@@ -51,7 +55,7 @@ pub trait StripeLocks: Sync {
 pub struct Cells<'t> {
     words: &'t [AtomicU64],
     secret: &'t TableSecret,
-    locks: &'t dyn StripeLocks,
+    host: &'t dyn CellHost,
 }
 
 impl std::fmt::Debug for Cells<'_> {
@@ -114,9 +118,9 @@ impl<'t> Cells<'t> {
     pub fn new(
         words: &'t [AtomicU64],
         secret: &'t TableSecret,
-        locks: &'t dyn StripeLocks,
+        host: &'t dyn CellHost,
     ) -> Cells<'t> {
-        Cells { words, secret, locks }
+        Cells { words, secret, host }
     }
 
     /// Hashes dimension values under the table's secret.
@@ -152,10 +156,15 @@ impl<'t> Cells<'t> {
         (0..STRIPE_CELLS).filter_map(move |step| cells.cell(stripe, (start + step) % STRIPE_CELLS))
     }
 
-    /// Reads a word of the place where a key's cell most likely is: memory fetches its line.
-    pub(crate) fn touch(&self, key: Key) {
-        let cell = self.stripe(key).and_then(|stripe| self.places(stripe, key).next());
-        std::hint::black_box(cell.map(|cell| cell.load(KEY_FIRST)));
+    /// Where the cell of a key most likely is.
+    pub(crate) fn home(&self, key: Key) -> Option<*const u8> {
+        let cell = self.places(self.stripe(key)?, key).next()?;
+        Some(cell.words.as_ptr().cast())
+    }
+
+    /// Asks memory for lines that will be read soon.
+    pub(crate) fn fetch(&self, lines: &[*const u8]) {
+        self.host.fetch(lines);
     }
 
     /// The cell of a key, if it has one.
@@ -179,7 +188,7 @@ impl<'t> Cells<'t> {
         }
         let stripe = self.stripe(key)?;
         let mut inserted = None;
-        self.locks.locked(stripe, &mut || {
+        self.host.locked(stripe, &mut || {
             inserted = self.find(key).or_else(|| {
                 let cell = self.places(stripe, key).find(|cell| cell.load(KEY_FIRST) == EMPTY)?;
                 cell.store(STATE, 0);
@@ -197,7 +206,7 @@ impl<'t> Cells<'t> {
     /// Brings a cell that older parameters wrote to `parameters`: what was used stays used.
     pub(crate) fn adopt(&self, cell: Cell<'t>, parameters: Parameters, now_ns: u64) {
         let stripe = cell.address / (CELL_WORDS * STRIPE_CELLS);
-        self.locks.locked(stripe, &mut || {
+        self.host.locked(stripe, &mut || {
             if cell.load(GENERATION) >= parameters.generation {
                 return;
             }
@@ -214,7 +223,7 @@ impl<'t> Cells<'t> {
     pub fn changed(&self, states: &mut [u64], visit: &mut dyn FnMut([u64; CELL_WORDS])) {
         for stripe in 0..self.stripes() {
             // Under the lock no cell is half inserted or half adopted.
-            self.locks.locked(stripe, &mut || {
+            self.host.locked(stripe, &mut || {
                 for position in 0..STRIPE_CELLS {
                     let known = states.get_mut(stripe * STRIPE_CELLS + position);
                     let (Some(cell), Some(known)) = (self.cell(stripe, position), known) else {
@@ -243,7 +252,7 @@ impl<'t> Cells<'t> {
             return false;
         };
         let mut restored = false;
-        self.locks.locked(stripe, &mut || {
+        self.host.locked(stripe, &mut || {
             let free = || self.places(stripe, key).find(|cell| cell.load(KEY_FIRST) == EMPTY);
             let Some(cell) = (state > now_ns && self.find(key).is_none()).then(free).flatten()
             else {

@@ -11,6 +11,7 @@ use crate::now::{Now, Version};
 use crate::path;
 use crate::policy::PolicySet;
 use crate::policy::evaluate::Verdict;
+use crate::policy::layout::Reads;
 use crate::quota::limit::{Quotas, Stage};
 use crate::quota::reserve::{Ask, Hashes, LimitUses, Refusal};
 use crate::reason::Reason;
@@ -65,6 +66,15 @@ pub struct Decision {
     pub limits: LimitUses,
 }
 
+/// Lets the table's host ask memory for what a policy will read.
+struct Fetching<'c>(&'c Cells<'c>);
+
+impl Reads for Fetching<'_> {
+    fn soon(&mut self, lines: &[*const u8]) {
+        self.0.fetch(lines);
+    }
+}
+
 impl Decision {
     /// A refusal that no tenant's configuration decided.
     pub fn refuse(reason: Reason, version: Version) -> Decision {
@@ -115,6 +125,28 @@ impl TenantState {
         now: Now,
         scratch: &mut Scratch,
     ) -> Decision {
+        self.decide_or_try(cells, request, now, scratch, false)
+    }
+
+    /// The same answer, with what is left now: nothing is taken.
+    pub(crate) fn decide_without_taking(
+        &self,
+        cells: &Cells<'_>,
+        request: &Request<'_>,
+        now: Now,
+        scratch: &mut Scratch,
+    ) -> Decision {
+        self.decide_or_try(cells, request, now, scratch, true)
+    }
+
+    fn decide_or_try(
+        &self,
+        cells: &Cells<'_>,
+        request: &Request<'_>,
+        now: Now,
+        scratch: &mut Scratch,
+        is_trial: bool,
+    ) -> Decision {
         let mut decision = Decision::refuse(Reason::BadRequest, self.version);
         if !is_well_formed(request) {
             return decision;
@@ -134,7 +166,8 @@ impl TenantState {
         }
         self.quotas.slots.with(&request, |slots| {
             let (amounts, now_ns, stage) = (request.amounts, now.0, Stage::BeforePolicy);
-            self.weigh(&request, Ask { cells, slots, amounts, now_ns, stage }, &mut decision);
+            let ask = Ask { cells, slots, amounts, now_ns, stage, is_trial };
+            self.weigh(&request, ask, &mut decision);
         });
         decision
     }
@@ -142,11 +175,13 @@ impl TenantState {
     /// Policy and limits.
     fn weigh(&self, request: &Request<'_>, ask: Ask<'_>, decision: &mut Decision) {
         let mut hashes = Hashes::default();
-        self.quotas.touch(ask, &mut hashes);
+        self.quotas.fetch(ask, &mut hashes);
         if self.quotas.has_early && !self.take(ask, &mut hashes, decision) {
             return;
         }
-        let verdict = self.policy_slots.with(request, |tuple| self.policy.evaluate(tuple));
+        let verdict = self
+            .policy_slots
+            .with(request, |tuple| self.policy.evaluate_reading(tuple, &mut Fetching(ask.cells)));
         decision.rule = verdict.rule();
         decision.reason = match verdict {
             Verdict::Allow { .. } => Reason::Allow,

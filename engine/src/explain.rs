@@ -24,7 +24,7 @@ pub struct Explanation {
     pub rules: Vec<ExplainedRule>,
     /// What the policy read of the request.
     pub values: Vec<ExplainedValue>,
-    /// Limits whose condition is false: positions and conditions.
+    /// Positions of the limits whose condition is false.
     pub not_met: Vec<u16>,
 }
 
@@ -74,10 +74,9 @@ impl TenantState {
         now: Now,
         scratch: &mut Scratch,
     ) -> Explanation {
-        let looking = Request { amounts: Some(&[]), ..*request };
-        let decision = self.decide(cells, &looking, now, scratch);
-        let (rules, values) = self.explain_policy(&looking, &decision, scratch);
-        let not_met = self.quota_slots(&looking, |slots| self.quotas().not_met(slots));
+        let decision = self.decide_without_taking(cells, request, now, scratch);
+        let (rules, values) = self.explain_policy(request, &decision, scratch);
+        let not_met = self.quota_slots(request, |slots| self.quotas().not_met(slots));
         Explanation { decision, rules, values, not_met }
     }
 

@@ -39,7 +39,7 @@ mod text;
 pub mod value;
 
 pub use bind::{Binding, Part, bind};
-pub use cell::{Cells, StripeLocks};
+pub use cell::{CellHost, Cells};
 pub use decide::{Decision, Scratch, TenantState};
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Label, Severity, Source, Span};
 pub use dialect::Dialect;

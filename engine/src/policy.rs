@@ -30,9 +30,10 @@ use crate::policy::index::Index;
 pub struct PolicySet {
     pub(crate) dialect: Dialect,
     pub(crate) effect_rule: EffectRule,
-    pub(crate) code: Code,
+    /// Boxed, as the facts: what the layout answers does not look there.
+    pub(crate) code: Box<Code>,
     pub(crate) matcher: NodeId,
-    pub(crate) facts: Facts,
+    pub(crate) facts: Box<Facts>,
     /// `None`: every row is asked (`casbin-rs`, or a matcher beyond `ALTERNATIVES_MAX`).
     pub(crate) index: Option<Index>,
     /// casbin-rs: the policy has no rows, one row of empty cells stands in.

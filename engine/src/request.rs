@@ -45,10 +45,15 @@ pub struct Request<'a> {
 /// Most policies read no more values than this: their tuple is a quarter of the largest.
 const SLOTS_FEW: usize = 8;
 
+/// As many as there are members: more only if a policy names one twice, as `r.sub` and `r.sub.id`.
+const FIRST_MEMBERS: usize = 6;
+
 /// Where each slot of compiled expressions gets its value.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SlotMap {
-    members: Vec<(usize, Member)>,
+    /// The first members in place, `None` behind the last; the rest beyond.
+    first: [Option<(u8, Member)>; FIRST_MEMBERS],
+    members: Vec<(u8, Member)>,
     /// Sorted by part and path.
     attributes: Vec<(Part, Box<str>, usize)>,
     count: usize,
@@ -82,8 +87,11 @@ impl SlotMap {
                     continue;
                 }
             };
-            if !slot.probe {
-                map.members.push((index, member));
+            if let (false, Ok(index)) = (slot.probe, u8::try_from(index)) {
+                match map.first.iter_mut().find(|place| place.is_none()) {
+                    Some(place) => *place = Some((index, member)),
+                    None => map.members.push((index, member)),
+                }
             }
         }
         map.attributes.sort();
@@ -104,9 +112,9 @@ impl SlotMap {
                 *place = value;
             }
         };
-        for (slot, member) in &self.members {
+        for (slot, member) in self.first.iter().map_while(Option::as_ref).chain(&self.members) {
             set(
-                *slot,
+                usize::from(*slot),
                 Value::Str(match member {
                     Member::Tenant => request.tenant,
                     Member::SubjectId => request.subject.id,

@@ -64,9 +64,49 @@ fn slice<'a>(arena: &'a str, ends: &[u32], id: u32) -> &'a str {
     arena.get(start..end_of(id)).unwrap_or("")
 }
 
+/// Bytes of a word that stand in place.
+const WORD_BYTES: usize = 23;
+
+/// A text that is only compared; a short one is compared without looking elsewhere.
+#[derive(Debug, Clone)]
+pub(crate) struct Word {
+    first: [u8; WORD_BYTES],
+    len: u8,
+    long: Box<str>,
+}
+
+impl Word {
+    pub(crate) fn new(text: &str) -> Word {
+        let mut first = [0; WORD_BYTES];
+        match first.get_mut(..text.len()) {
+            Some(place) => {
+                place.copy_from_slice(text.as_bytes());
+                Word { first, len: u8::try_from(text.len()).unwrap_or(u8::MAX), long: "".into() }
+            }
+            None => Word { first, len: u8::MAX, long: text.into() },
+        }
+    }
+
+    pub(crate) fn is(&self, text: &str) -> bool {
+        match self.first.get(..usize::from(self.len)) {
+            Some(short) => short == text.as_bytes(),
+            None => self.long.as_ref() == text,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Texts;
+    use super::{Texts, Word};
+
+    #[test]
+    fn a_word_is_its_text_and_no_other() {
+        for text in ["", "a", &"b".repeat(23), &"b".repeat(24), &"c".repeat(300)] {
+            let word = Word::new(text);
+            assert!(word.is(text));
+            assert!(!word.is(&format!("{text}x")) && !word.is("other"), "{text}");
+        }
+    }
 
     #[test]
     fn a_text_has_one_id_and_an_unknown_one_none() {

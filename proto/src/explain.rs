@@ -15,7 +15,14 @@ pub struct ExplanationBody<'a> {
     /// What the policy read of the request.
     pub values: Vec<ValueBody<'a>>,
     /// Limits whose condition is false.
-    pub not_met: Vec<&'a str>,
+    pub not_met: Vec<NotMetBody<'a>>,
+}
+
+/// A limit that does not apply, and the condition that says so.
+#[derive(Debug, Serialize)]
+pub struct NotMetBody<'a> {
+    pub id: &'a str,
+    pub condition: &'a str,
 }
 
 /// One rule.
@@ -66,11 +73,15 @@ impl<'a> ExplanationBody<'a> {
             value: value.value.as_deref(),
             origin: value.origin,
         };
+        let not_met = |at: &u16| NotMetBody {
+            id: state.quotas().id(*at),
+            condition: state.quotas().condition(*at).unwrap_or(""),
+        };
         ExplanationBody {
             decision: DecisionBody::of(Some(state), &explanation.decision),
             rules: explanation.rules.iter().map(|rule| RuleBody::of(state, rule)).collect(),
             values: explanation.values.iter().map(value).collect(),
-            not_met: explanation.not_met.iter().map(|at| state.quotas().id(*at)).collect(),
+            not_met: explanation.not_met.iter().map(not_met).collect(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::toml_reader::{At, Table, read};
 use tollgate_engine::bounds::DIMENSIONS_MAX;
-use tollgate_engine::quota::limit::{condition_tokens, parse_condition};
+use tollgate_engine::quota::limit::{Condition, condition_tokens, parse_condition};
 use tollgate_engine::{
     Binding, Bucket, Code, Diagnostic, Diagnostics, Dimension, Limit, Mode, Model, Part, Source,
     Span, Stage,
@@ -207,13 +207,9 @@ fn read_dimensions(table: &Table<'_>) -> Vec<Dimension> {
     names.into_iter().filter_map(read).collect()
 }
 
-fn read_condition(
-    table: &Table<'_>,
-    when: &At<String>,
-    tokens: &[String],
-) -> Option<tollgate_engine::ast::Expr> {
+fn read_condition(table: &Table<'_>, when: &At<String>, tokens: &[String]) -> Option<Condition> {
     let errors = match parse_condition(&when.value, tokens) {
-        Ok(expr) => return Some(expr),
+        Ok(condition) => return Some(condition),
         Err(errors) => errors,
     };
     // The value's place includes its quote; escapes shift what stands behind them.

@@ -4,8 +4,8 @@ use serde_json::{Map, Value as Json};
 use std::sync::Arc;
 use tollgate_engine::cell::TableSecret;
 use tollgate_engine::{
-    Binding, Cells, Dialect, Model, Now, Part, PolicySet, Quotas, Request, Rows, Scratch, Source,
-    StripeLocks, TenantState, Value, Version,
+    Binding, CellHost, Cells, Dialect, Model, Now, Part, PolicySet, Quotas, Request, Rows, Scratch,
+    Source, TenantState, Value, Version,
 };
 use tollgate_oracle::{Answer, CasbinRs};
 
@@ -164,7 +164,7 @@ fn render(rows: &Rows<'_>, model: &Model) -> String {
 
 struct NoLocks;
 
-impl StripeLocks for NoLocks {
+impl CellHost for NoLocks {
     fn locked(&self, _stripe: usize, work: &mut dyn FnMut()) {
         work();
     }

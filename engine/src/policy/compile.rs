@@ -68,9 +68,9 @@ impl PolicySet {
             (false, Some(matcher)) => Ok(PolicySet {
                 dialect: model.dialect,
                 effect_rule: model.effect,
-                code: compiler.code,
+                code: Box::new(compiler.code),
                 matcher,
-                facts,
+                facts: Box::new(facts),
                 index,
                 phantom,
                 warnings: compiler.diagnostics,

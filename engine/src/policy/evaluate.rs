@@ -71,7 +71,7 @@ fn guarded(alternative: &Alternative, machine: &mut Machine<'_>) -> Option<bool>
     for guard in &alternative.guards {
         let truth = match guard {
             Guard::Is { slot, text } => match machine.slots.get(usize::from(*slot)) {
-                Some(Value::Str(value)) => Some(*value == text.as_ref()),
+                Some(Value::Str(value)) => Some(text.is(value)),
                 _ => None,
             },
             Guard::Node(node) => machine.truth(*node, 0),
@@ -114,7 +114,8 @@ impl PolicySet {
         self.evaluate_reading(tuple, &mut ())
     }
 
-    fn evaluate_reading(&self, tuple: &[Value<'_>], reads: &mut impl Reads) -> Verdict {
+    /// The same, telling `reads` what it reads.
+    pub(crate) fn evaluate_reading(&self, tuple: &[Value<'_>], reads: &mut impl Reads) -> Verdict {
         match (self.dialect, &self.index) {
             (Dialect::CasbinRs, _) => self.walk(&mut self.machine(tuple)),
             (Dialect::Strict, Some(index)) => self.ask(index, tuple, reads),

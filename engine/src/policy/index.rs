@@ -13,6 +13,7 @@ use crate::policy::alternatives::{Conjunct, Test};
 use crate::policy::facts::Facts;
 use crate::policy::layout::Layout;
 use crate::policy::layout::block::tail_of;
+use crate::text::Word;
 use foldhash::fast::FixedState;
 use std::collections::HashMap;
 
@@ -34,13 +35,19 @@ pub(crate) struct Alternative {
     pub(crate) guards: Vec<Guard>,
     pub(crate) member: Option<Member>,
     pub(crate) second: Option<Second>,
-    /// Conjuncts that each candidate row must still pass.
-    pub(crate) rest: Vec<NodeId>,
-    /// Those of them that the layout does not answer.
+    /// Conjuncts that the layout does not answer.
     pub(crate) unlaid: Vec<NodeId>,
     pub(crate) layout: Layout,
     /// The slot whose text the first pattern of `rest` matches: its candidates carry tails.
     pub(crate) path: Option<u16>,
+    pub(crate) twin: Box<Twin>,
+}
+
+/// The same rows in hash tables.
+#[derive(Debug, Clone)]
+pub(crate) struct Twin {
+    /// Conjuncts that each candidate row must still pass.
+    pub(crate) rest: Vec<NodeId>,
     postings: HashMap<(u32, u32), (u32, u32), FixedState>,
     candidates: Vec<Candidate>,
 }
@@ -79,7 +86,7 @@ pub(crate) struct Entry {
 #[derive(Debug, Clone)]
 pub(crate) enum Guard {
     /// The value of a slot equals a text.
-    Is { slot: u16, text: Box<str> },
+    Is { slot: u16, text: Word },
     /// Evaluated with row 0.
     Node(NodeId),
 }
@@ -106,13 +113,15 @@ pub(crate) struct Second {
     pub(crate) any: bool,
 }
 
-impl Alternative {
+impl Twin {
     /// Candidate rows of two keys, in the order of their ordinals.
     pub(crate) fn candidates(&self, member: u32, second: u32) -> &[Candidate] {
         let Some((start, len)) = self.postings.get(&(member, second)) else { return &[] };
         self.candidates.get(*start as usize..(*start + *len) as usize).unwrap_or(&[])
     }
+}
 
+impl Alternative {
     /// Builds the table of one conjunction over all rows.
     pub(crate) fn build(
         conjuncts: &[Conjunct<'_>],
@@ -220,7 +229,7 @@ impl Builder<'_> {
                 (true, Test::Equal { token, path, column }) => {
                     let slot = self.code.slot(token, path)?;
                     let text = self.facts.cell_text(0, u16::try_from(column).unwrap_or(u16::MAX));
-                    guards.push(Guard::Is { slot, text: text.into() });
+                    guards.push(Guard::Is { slot, text: Word::new(text) });
                 }
                 (true, _) => guards.push(Guard::Node(self.code.compile(conjunct.expr)?)),
                 (false, _) => rest.push(self.code.compile(conjunct.expr)?),
@@ -266,7 +275,8 @@ impl Builder<'_> {
         let is_laid = |node: &NodeId| laid.is_some_and(|(laid, _)| laid == *node);
         let unlaid = rest.iter().copied().filter(|node| !is_laid(node)).collect();
         let path = path.map(|(_, (slot, _))| slot);
-        Ok(Alternative { guards, member, second, rest, unlaid, layout, path, postings, candidates })
+        let twin = Box::new(Twin { rest, postings, candidates });
+        Ok(Alternative { guards, member, second, unlaid, layout, path, twin })
     }
 
     /// Whether the patterns of a site are steps, which a row can carry beside its texts.

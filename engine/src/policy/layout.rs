@@ -8,7 +8,7 @@ pub(crate) mod block;
 mod build;
 
 use crate::policy::layout::block::Block;
-use crate::text::Texts;
+use crate::text::{Texts, Word};
 use foldhash::fast::FixedState;
 use std::collections::BTreeSet;
 use std::hash::BuildHasher;
@@ -21,17 +21,20 @@ const NAME_BYTES: usize = 36;
 const BLOCKS_INLINE: usize = 5;
 /// The length of a name that stands behind the lines.
 const LONG: u16 = u16::MAX;
+/// Lines of a block that are fetched before the first of them is read.
+const LINES_AHEAD: usize = 4;
 /// The domain of names without one.
 const NO_DOMAIN: u32 = u32::MAX;
 
-/// Which memory a decision reads. `()` looks away.
+/// Told which memory a decision reads. `()` looks away.
 pub(crate) trait Reads {
-    fn read<T: ?Sized>(&mut self, what: &T);
+    fn read<T: ?Sized>(&mut self, _what: &T) {}
+
+    /// These lines will be read soon.
+    fn soon(&mut self, _lines: &[*const u8]) {}
 }
 
-impl Reads for () {
-    fn read<T: ?Sized>(&mut self, _: &T) {}
-}
+impl Reads for () {}
 
 /// The distinct lines that were read, by their number in memory.
 #[derive(Debug, Default)]
@@ -93,7 +96,7 @@ const EMPTY: Line = Line {
 /// The domains of role links: a tenant's policy has one, and then its text is at hand.
 #[derive(Debug, Clone)]
 enum Domains {
-    One(Box<str>, u32),
+    One(Word, u32),
     Many,
 }
 
@@ -112,7 +115,7 @@ impl Layout {
         reads: &mut impl Reads,
     ) -> &[u32] {
         let id = match &self.domains {
-            Domains::One(text, id) => (text.as_ref() == domain).then_some(*id),
+            Domains::One(text, id) => text.is(domain).then_some(*id),
             Domains::Many => texts.find(domain),
         };
         match id.and_then(|id| self.line(id, name, reads)) {
@@ -163,11 +166,15 @@ impl Layout {
         Block::new(self.bytes.get(self.base + place as usize * LINE_BYTES..).unwrap_or(&[]))
     }
 
-    /// Reads the first line of each block before one is needed: memory fetches them together.
-    pub(crate) fn touch(&self, places: &[u32]) {
-        let first = |place: &u32| self.bytes.get(self.base + *place as usize * LINE_BYTES);
-        let sum = places.iter().filter_map(first).fold(0u8, |sum, byte| sum.wrapping_add(*byte));
-        std::hint::black_box(sum);
+    /// Asks for the first lines of blocks before one is needed: memory fetches them together.
+    pub(crate) fn fetch(&self, places: &[u32], reads: &mut impl Reads) {
+        let mut lines = [std::ptr::null(); BLOCKS_INLINE * LINES_AHEAD];
+        let ahead = places.iter().flat_map(|place| {
+            let block = self.bytes.get(self.base + *place as usize * LINE_BYTES..).unwrap_or(&[]);
+            block.chunks(LINE_BYTES).take(LINES_AHEAD)
+        });
+        let count = lines.iter_mut().zip(ahead).map(|(line, chunk)| *line = chunk.as_ptr()).count();
+        reads.soon(lines.get(..count).unwrap_or(&[]));
     }
 
     /// What second keys are compared by before their texts are. Never `block::ANY_SECOND`.

@@ -80,6 +80,13 @@ pub struct Dimension {
     pub path: String,
 }
 
+/// When a limit applies: an expression over the request.
+#[derive(Debug, Clone)]
+pub struct Condition {
+    expr: Expr,
+    text: String,
+}
+
 /// One limit.
 #[derive(Debug, Clone)]
 pub struct Limit {
@@ -87,7 +94,7 @@ pub struct Limit {
     pub meter: String,
     pub bucket: Bucket,
     pub dimensions: Vec<Dimension>,
-    pub when: Option<Expr>,
+    pub when: Option<Condition>,
     pub mode: Mode,
     pub stage: Stage,
     pub default_amount: Option<u32>,
@@ -98,13 +105,12 @@ pub struct Limit {
 pub struct Quotas {
     /// One line of memory each; `names` has their texts.
     pub(crate) limits: Vec<Compiled>,
-    names: Vec<LimitNames>,
-    /// What limits count by, each set once.
-    pub(crate) dimensions: Vec<Dimensions>,
-    pub(crate) code: Code,
-    pub(crate) facts: Facts,
     pub(crate) slots: SlotMap,
     pub(crate) has_early: bool,
+    names: Vec<LimitNames>,
+    /// Boxed: few limits have conditions, and the rest lies closer together without them.
+    pub(crate) code: Box<Code>,
+    pub(crate) facts: Box<Facts>,
 }
 
 /// What a decision reads of a limit.
@@ -117,8 +123,9 @@ pub(crate) struct Compiled {
     pub(crate) when: Option<NodeId>,
     /// What a request that states no amount uses.
     pub(crate) unstated: Option<u32>,
-    /// Position in `Quotas::dimensions`.
-    pub(crate) dimensions: u16,
+    pub(crate) dimensions: Dimensions,
+    /// The number of this set of dimensions among the tenant's.
+    pub(crate) set: u8,
     pub(crate) mode: Mode,
     pub(crate) stage: Stage,
 }
@@ -127,24 +134,27 @@ pub(crate) struct Compiled {
 struct LimitNames {
     id: String,
     meter: String,
+    /// Its condition as it was written.
+    when: Option<String>,
 }
 
-/// Slots whose values, together, get a cell of their own.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Dimensions {
-    slots: [u16; DIMENSIONS_MAX],
-    count: usize,
-}
+/// Slots whose values, together, get a cell of their own; `NO_SLOT` behind the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Dimensions([u8; DIMENSIONS_MAX]);
+
+const NO_SLOT: u8 = u8::MAX;
 
 impl Dimensions {
     fn of(slots: &[u16]) -> Option<Dimensions> {
-        let mut dimensions = Dimensions { count: slots.len(), ..Dimensions::default() };
-        dimensions.slots.get_mut(..slots.len())?.copy_from_slice(slots);
+        let mut dimensions = Dimensions([NO_SLOT; DIMENSIONS_MAX]);
+        for (place, slot) in dimensions.0.get_mut(..slots.len())?.iter_mut().zip(slots) {
+            *place = u8::try_from(*slot).ok()?;
+        }
         Some(dimensions)
     }
 
-    pub(crate) fn slots(&self) -> &[u16] {
-        self.slots.get(..self.count).unwrap_or(&[])
+    pub(crate) fn slots(&self) -> impl Iterator<Item = usize> {
+        self.0.iter().take_while(|slot| **slot != NO_SLOT).map(|slot| usize::from(*slot))
     }
 }
 
@@ -168,9 +178,9 @@ pub fn condition_tokens(model: &Model, binding: &Binding) -> Vec<String> {
 ///
 /// # Errors
 /// As `parse_expression`; `p` and role functions are unknown here.
-pub fn parse_condition(text: &str, tokens: &[String]) -> Result<Expr, Vec<ParseError>> {
+pub fn parse_condition(text: &str, tokens: &[String]) -> Result<Condition, Vec<ParseError>> {
     let names = Names { request: tokens, policy: &[], roles: &[], dialect: Dialect::Strict };
-    parse(text, names)
+    parse(text, names).map(|expr| Condition { expr, text: text.to_owned() })
 }
 
 impl Quotas {
@@ -179,9 +189,8 @@ impl Quotas {
         Quotas {
             limits: Vec::new(),
             names: Vec::new(),
-            dimensions: Vec::new(),
-            code: Code::default(),
-            facts: Facts::none(),
+            code: Box::default(),
+            facts: Box::new(Facts::none()),
             slots: SlotMap::default(),
             has_early: false,
         }
@@ -208,7 +217,11 @@ impl Quotas {
             quotas.limits.push(compiled.ok_or_else(|| {
                 format!("limit `{id}`: the limits read too many values, or a list outside `in`")
             })?);
-            quotas.names.push(LimitNames { id: limit.id.clone(), meter: limit.meter.clone() });
+            quotas.names.push(LimitNames {
+                id: limit.id.clone(),
+                meter: limit.meter.clone(),
+                when: limit.when.as_ref().map(|when| when.text.clone()),
+            });
         }
         quotas.facts.fixed = quotas.fixed_patterns()?;
         quotas.has_early = limits.iter().any(|limit| limit.stage == Stage::BeforePolicy);
@@ -228,13 +241,12 @@ impl Quotas {
         let dimension = |d: &Dimension| self.code.slot(d.part as usize, &d.path).ok();
         let slots = limit.dimensions.iter().map(dimension).collect::<Option<Vec<_>>>()?;
         let dimensions = Dimensions::of(&slots)?;
-        let known = self.dimensions.iter().position(|other| *other == dimensions);
-        let position = known.unwrap_or(self.dimensions.len());
-        if known.is_none() {
-            self.dimensions.push(dimensions);
-        }
+        let known = self.limits.iter().find(|other| other.dimensions == dimensions);
+        let next =
+            || self.limits.iter().map(|other| other.set.saturating_add(1)).max().unwrap_or(0);
+        let set = known.map_or_else(next, |other| other.set);
         let when = match &limit.when {
-            Some(expr) => Some(self.code.compile(expr).ok()?),
+            Some(when) => Some(self.code.compile(&when.expr).ok()?),
             None => None,
         };
         Some(Compiled {
@@ -246,7 +258,8 @@ impl Quotas {
             },
             when,
             unstated: if limit.meter == "requests" { Some(1) } else { limit.default_amount },
-            dimensions: u16::try_from(position).ok()?,
+            dimensions,
+            set,
             mode: limit.mode,
             stage: limit.stage,
         })
@@ -280,6 +293,11 @@ impl Quotas {
     /// What a limit counts.
     pub fn meter(&self, limit: u16) -> &str {
         self.names.get(usize::from(limit)).map_or("", |names| &names.meter)
+    }
+
+    /// The condition of a limit, as it was written.
+    pub fn condition(&self, limit: u16) -> Option<&str> {
+        self.names.get(usize::from(limit))?.when.as_deref()
     }
 
     pub fn len(&self) -> usize {

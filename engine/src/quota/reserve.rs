@@ -84,6 +84,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) amounts: Option<&'a [Amount<'a>]>,
     pub(crate) now_ns: u64,
     pub(crate) stage: Stage,
+    /// Only says what would be: nothing is taken.
+    pub(crate) is_trial: bool,
 }
 
 /// A limit that is to be taken from.
@@ -126,7 +128,7 @@ impl Quotas {
                 continue;
             }
             let position = u16::try_from(position).unwrap_or(u16::MAX);
-            let Some(key) = self.key(limit, ask, hashes) else {
+            let Some(key) = Quotas::key(limit, ask, hashes) else {
                 match limit.mode {
                     Mode::Hard => return Err(Refusal::BadRequest),
                     _ => continue,
@@ -166,6 +168,7 @@ impl Quotas {
         let pending = pending.get_mut(..count).unwrap_or_default();
         let outcome = match binding {
             Some((_, refusal)) => Err(refusal),
+            None if ask.is_trial => Ok(()),
             None => self.take(ask, hashes, pending),
         };
         for entry in pending.iter() {
@@ -188,7 +191,7 @@ impl Quotas {
         let cells = ask.cells;
         for entry in pending.iter_mut().filter(|entry| entry.address == NO_CELL) {
             let Some(limit) = self.limits.get(usize::from(entry.position)) else { continue };
-            let key = self.key(limit, ask, hashes);
+            let key = Quotas::key(limit, ask, hashes);
             let cell = key.and_then(|key| cells.find_or_insert(key, limit.parameters));
             match (cell, limit.mode) {
                 (Some(cell), _) => entry.address = cell.address,
@@ -237,23 +240,24 @@ impl Quotas {
 }
 
 impl Quotas {
-    /// Looks at the cells that a request will most likely need, so that memory fetches them while
-    /// the policy is asked.
-    pub(crate) fn touch(&self, ask: Ask<'_>, hashes: &mut Hashes) {
-        for limit in self.limits.iter().take(LIMITS_PER_REQUEST_MAX) {
-            if limit.when.is_none() && usize::from(limit.dimensions) < HASHES_KEPT {
-                if let Some(key) = self.key(limit, ask, hashes) {
-                    ask.cells.touch(key);
-                }
+    /// Asks memory for the cells that a request will most likely need, while the policy is asked.
+    pub(crate) fn fetch(&self, ask: Ask<'_>, hashes: &mut Hashes) {
+        let mut homes = [std::ptr::null(); LIMITS_PER_REQUEST_MAX];
+        let mut count = 0;
+        for (limit, home) in self.limits.iter().zip(&mut homes) {
+            if limit.when.is_none() && usize::from(limit.set) < HASHES_KEPT {
+                let key = Quotas::key(limit, ask, hashes);
+                *home = key.and_then(|key| ask.cells.home(key)).unwrap_or(std::ptr::null());
             }
+            count += 1;
         }
+        ask.cells.fetch(homes.get(..count).unwrap_or(&[]));
     }
 
     /// The key of a limit's cell; `None` if a dimension has no value.
-    fn key(&self, limit: &Compiled, ask: Ask<'_>, hashes: &mut Hashes) -> Option<Key> {
-        let position = usize::from(limit.dimensions);
-        let hash = || values(ask.cells, self.dimensions.get(position)?, ask.slots);
-        let values = match hashes.known.get_mut(position) {
+    fn key(limit: &Compiled, ask: Ask<'_>, hashes: &mut Hashes) -> Option<Key> {
+        let hash = || values(ask.cells, limit.dimensions, ask.slots);
+        let values = match hashes.known.get_mut(usize::from(limit.set)) {
             Some(known) => *known.get_or_insert_with(hash),
             None => hash(),
         };
@@ -273,13 +277,14 @@ impl Quotas {
     }
 }
 
-fn values(cells: &Cells<'_>, dimensions: &Dimensions, slots: &[Value<'_>]) -> Option<ValuesHash> {
-    if dimensions.slots().is_empty() {
+fn values(cells: &Cells<'_>, dimensions: Dimensions, slots: &[Value<'_>]) -> Option<ValuesHash> {
+    let mut dimensions = dimensions.slots().peekable();
+    if dimensions.peek().is_none() {
         return Some(ValuesHash::default());
     }
     let mut hasher = cells.values();
-    for dimension in dimensions.slots() {
-        match slots.get(usize::from(*dimension))? {
+    for dimension in dimensions {
+        match slots.get(dimension)? {
             Value::Str(text) => hasher.value(1, text.as_bytes()),
             Value::Int(int) => hasher.value(2, &int.to_le_bytes()),
             Value::Dec { mantissa, scale } => {

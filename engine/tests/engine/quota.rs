@@ -33,15 +33,19 @@ fn ask(
     amounts: Option<&[Amount<'_>]>,
     now: u64,
 ) -> Decision {
-    let request = Request {
+    let request = request(subject, amounts);
+    state.decide(&table.cells(), &request, Now(now), &mut Scratch::default())
+}
+
+fn request<'a>(subject: &'a str, amounts: Option<&'a [Amount<'a>]>) -> Request<'a> {
+    Request {
         tenant: "acme",
         subject: Entity { kind: "", id: subject },
         resource: Entity { kind: "", id: "x" },
         action: "read",
         amounts,
         ..Request::default()
-    };
-    state.decide(&table.cells(), &request, Now(now), &mut Scratch::default())
+    }
 }
 
 /// A leaky bucket in plain integers: how full it is, in nanoseconds.
@@ -161,6 +165,41 @@ fn amounts_are_taken_looked_at_or_refused_for_ever() {
         assert_eq!((decision.reason, decision.retry_after_ms), (reason, retry), "{amounts:?}");
         assert_eq!(decision.limits.as_slice()[0].remaining, remaining, "{amounts:?}");
     }
+}
+
+#[test]
+fn an_explanation_says_what_would_be_and_takes_nothing() {
+    let mut early = limit("requests-early", (1, 1_000 * MS, 4), false);
+    early.stage = Stage::BeforePolicy;
+    let limits = [early, limit("tokens", (10, 1_000 * MS, 50), false)];
+    let state = tenant(OPEN, "p, read\n", &limits, 1);
+    let table = Table::new(64);
+    for (tokens, reason, wait, left) in [
+        (50, Reason::Allow, None, [4, 50]),
+        (51, Reason::QuotaExceeded, None, [4, 50]),
+        (20, Reason::Allow, None, [4, 50]),
+    ] {
+        let amounts = [Amount { meter: "tokens", amount: tokens }];
+        let request = request("a", Some(&amounts));
+        let said =
+            state.explain(&table.cells(), &request, Now(START), &mut Scratch::default()).decision;
+        assert_eq!((said.reason, said.retry_after_ms), (reason, wait), "{tokens}");
+        let remaining: Vec<u64> =
+            said.limits.as_slice().iter().map(|use_| use_.remaining).collect();
+        assert_eq!(remaining, left, "{tokens}");
+        assert_eq!(table.cells().occupied(), 0);
+    }
+    // What is used up is said as the request itself would hear it.
+    let amounts = [Amount { meter: "tokens", amount: 50 }];
+    assert_eq!(ask(&state, &table, "a", Some(&amounts), START).reason, Reason::Allow);
+    let said =
+        state.explain(&table.cells(), &request("a", None), Now(START), &mut Scratch::default());
+    let heard = ask(&state, &table, "a", None, START);
+    assert_eq!(said.decision.reason, Reason::QuotaExceeded);
+    assert_eq!(
+        (said.decision.reason, said.decision.retry_after_ms, said.decision.binding),
+        (heard.reason, heard.retry_after_ms, heard.binding)
+    );
 }
 
 #[test]

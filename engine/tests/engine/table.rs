@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tollgate_engine::cell::{CELL_WORDS, STRIPE_CELLS, TableSecret};
 use tollgate_engine::{
-    Cells, Dialect, Limit, PolicySet, Quotas, Source, StripeLocks, TenantState, Version, bind,
+    CellHost, Cells, Dialect, Limit, PolicySet, Quotas, Source, TenantState, Version, bind,
     parse_model, parse_rows,
 };
 
@@ -20,7 +20,7 @@ struct Locks {
     taken: AtomicUsize,
 }
 
-impl StripeLocks for Locks {
+impl CellHost for Locks {
     fn locked(&self, stripe: usize, work: &mut dyn FnMut()) {
         let _guard = self.stripes[stripe].lock().unwrap();
         self.taken.fetch_add(1, Ordering::Relaxed);

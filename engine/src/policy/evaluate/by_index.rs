@@ -32,7 +32,7 @@ impl PolicySet {
         let seconds = seconds.unwrap_or(&[]);
         let mut see = |machine: &mut Machine<'m>, member: u32| {
             for second in seconds {
-                let candidates = alternative.candidates(member, *second);
+                let candidates = alternative.twin.candidates(member, *second);
                 self.see_candidates(candidates, alternative, guarded, machine, first);
             }
         };
@@ -97,7 +97,7 @@ impl PolicySet {
             }
             let row = candidate.row;
             let mut truth = guarded;
-            for test in &alternative.rest {
+            for test in &alternative.twin.rest {
                 match machine.truth(*test, row as usize) {
                     Some(true) => {}
                     Some(false) => {

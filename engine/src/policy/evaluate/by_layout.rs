@@ -84,7 +84,7 @@ impl<'m> Asked<'m> {
         reads: &mut impl Reads,
     ) {
         let layout = &self.alternative.layout;
-        layout.touch(places);
+        layout.fetch(places, reads);
         let any = self.alternative.second.is_none_or(|second| second.any);
         for place in places {
             let block = layout.block(*place);

@@ -1,7 +1,7 @@
 //! The rows of one role, one behind the other.
 //!
 //! ```text
-//! count u32 │ second keys: u32 × count, sorted │ rows: 20 bytes × count │ texts
+//! rows u32, keys u32 │ keys: second key u32, its first row u32; sorted │ rows: 20 bytes │ texts
 //! row:   tail u64 │ prefix length u32 │ place of its texts u32 │ ordinal u31, deny u1
 //! texts: length u32, second key │ length u32, steps of its pattern
 //! ```
@@ -12,11 +12,11 @@ use std::ops::Range;
 
 /// The second key of rows that match whatever the request has there.
 pub(crate) const ANY_SECOND: u32 = 0;
-pub(super) const COUNT_BYTES: usize = 4;
-pub(super) const SECOND_BYTES: usize = 4;
+pub(super) const COUNTS_BYTES: usize = 8;
+pub(super) const KEY_BYTES: usize = 8;
 pub(super) const ROW_BYTES: usize = 20;
-/// Up to so many second keys are counted, which takes no branch; more are searched.
-const COUNTED_MAX: usize = 32;
+/// Up to so many keys are looked at one by one; more are searched.
+const LISTED_MAX: usize = 16;
 /// The bit of an ordinal that says that its row denies.
 pub(super) const DENY: u32 = 1 << 31;
 
@@ -24,7 +24,7 @@ pub(super) const DENY: u32 = 1 << 31;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Block<'l> {
     bytes: &'l [u8],
-    seconds: &'l [[u8; SECOND_BYTES]],
+    keys: &'l [[u8; KEY_BYTES]],
     rows: &'l [[u8; ROW_BYTES]],
 }
 
@@ -37,31 +37,31 @@ pub(crate) struct LaidRow<'l> {
 
 impl<'l> Block<'l> {
     pub(super) fn new(bytes: &'l [u8]) -> Block<'l> {
-        let count = number(bytes, 0);
-        let rows_at = COUNT_BYTES + SECOND_BYTES * count;
-        let seconds = bytes.get(COUNT_BYTES..rows_at).unwrap_or(&[]);
-        let rows = bytes.get(rows_at..rows_at + ROW_BYTES * count).unwrap_or(&[]);
-        Block { bytes, seconds: seconds.as_chunks().0, rows: rows.as_chunks().0 }
+        let (rows, keys) = (number(bytes, 0), number(bytes, 4));
+        let rows_at = COUNTS_BYTES + KEY_BYTES * keys;
+        let keys = bytes.get(COUNTS_BYTES..rows_at).unwrap_or(&[]);
+        let rows = bytes.get(rows_at..rows_at + ROW_BYTES * rows).unwrap_or(&[]);
+        Block { bytes, keys: keys.as_chunks().0, rows: rows.as_chunks().0 }
     }
 
     /// Positions of the rows with a second key.
     pub(crate) fn run(&self, second: u32, reads: &mut impl Reads) -> Range<usize> {
-        reads.read(self.bytes.get(..COUNT_BYTES).unwrap_or(&[]));
-        if self.seconds.len() <= COUNTED_MAX {
-            reads.read(self.seconds);
-            let key = |bytes: &[u8; SECOND_BYTES]| u32::from_le_bytes(*bytes);
-            let start = self.seconds.iter().filter(|bytes| key(bytes) < second).count();
-            let len = self.seconds.iter().filter(|bytes| key(bytes) == second).count();
-            return start..start + len;
-        }
-        let mut key = |bytes: &[u8; SECOND_BYTES]| {
-            reads.read(bytes);
-            u32::from_le_bytes(*bytes)
+        reads.read(self.bytes.get(..COUNTS_BYTES).unwrap_or(&[]));
+        let mut is_before = |key: &[u8; KEY_BYTES]| {
+            reads.read(key);
+            key_of(key) < second
         };
-        let start = self.seconds.partition_point(|bytes| key(bytes) < second);
-        let from = self.seconds.get(start..).unwrap_or(&[]);
-        let len = from.iter().take_while(|bytes| key(bytes) == second).count();
-        start..start + len
+        let at = match self.keys.len() <= LISTED_MAX {
+            true => self.keys.iter().filter(|key| is_before(key)).count(),
+            false => self.keys.partition_point(is_before),
+        };
+        match self.keys.get(at) {
+            Some(key) if key_of(key) == second => {
+                let next = self.keys.get(at + 1).map(|next| number(next, 4));
+                number(key, 4)..next.unwrap_or(self.rows.len())
+            }
+            _ => 0..0,
+        }
     }
 
     /// The row at a position.
@@ -100,6 +100,12 @@ impl<'l> LaidRow<'l> {
         let four = self.row.get(at..).and_then(|rest| rest.first_chunk());
         four.map_or(0, |four| u32::from_le_bytes(*four))
     }
+}
+
+/// The second key of an entry.
+fn key_of(entry: &[u8; KEY_BYTES]) -> u32 {
+    let [a, b, c, d, ..] = *entry;
+    u32::from_le_bytes([a, b, c, d])
 }
 
 /// A text with its length before it, and what follows.

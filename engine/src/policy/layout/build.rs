@@ -3,10 +3,11 @@
 use crate::policy::facts::{Effect, Facts};
 use crate::policy::index::{ANY, Entry, Member, NONE};
 use crate::policy::layout::block::tail_of;
-use crate::policy::layout::block::{ANY_SECOND, COUNT_BYTES, DENY, ROW_BYTES, SECOND_BYTES};
+use crate::policy::layout::block::{ANY_SECOND, COUNTS_BYTES, DENY, KEY_BYTES, ROW_BYTES};
 use crate::policy::layout::{
     BLOCKS_INLINE, Domains, EMPTY, LINE_BYTES, LONG, Layout, Line, NO_DOMAIN, place,
 };
+use crate::text::Word;
 use std::collections::{BTreeSet, HashSet};
 use std::hash::BuildHasher;
 
@@ -53,12 +54,16 @@ impl Layout {
         let mut rows: Vec<(u32, Entry)> =
             entries.iter().map(|entry| (hash_of(entry.second), *entry)).collect();
         rows.sort_unstable_by_key(|(hash, entry)| (*hash, entry.row));
-        self.bytes.extend(length(rows.len()));
-        for (hash, _) in &rows {
-            self.bytes.extend(hash.to_le_bytes());
+        let keys = rows.chunk_by(|a, b| a.0 == b.0).count();
+        self.bytes.extend([length(rows.len()), length(keys)].concat());
+        let mut first_row = 0;
+        for theirs in rows.chunk_by(|a, b| a.0 == b.0) {
+            let hash = theirs.first().map_or(ANY_SECOND, |(hash, _)| *hash);
+            self.bytes.extend([hash.to_le_bytes(), length(first_row)].concat());
+            first_row += theirs.len();
         }
         let mut texts = Vec::new();
-        let texts_at = COUNT_BYTES + rows.len() * (SECOND_BYTES + ROW_BYTES);
+        let texts_at = COUNTS_BYTES + keys * KEY_BYTES + rows.len() * ROW_BYTES;
         for (hash, entry) in &rows {
             let row = entry.row as usize;
             let pattern = site.and_then(|site| facts.pattern(row, site));
@@ -99,7 +104,7 @@ impl Layout {
             }
         }
         if let (1, Some(domain)) = (domains.len(), domains.first()) {
-            self.domains = Domains::One(facts.texts.get(*domain).into(), *domain);
+            self.domains = Domains::One(Word::new(facts.texts.get(*domain)), *domain);
         }
         // Everybody is themselves, wherever nothing else is said of them.
         let without_domain = names.iter().filter(|(domain, ..)| *domain == NO_DOMAIN);
