@@ -6,6 +6,7 @@
 mod common;
 mod doors;
 mod frame;
+mod h2;
 mod http;
 mod slow;
 mod storage;
