@@ -48,6 +48,7 @@ pub(crate) fn measure(report: &mut Report) {
                 }
             }
             rounds.put(report, &format!("decide.{name}.{rules}"));
+            put_lines(report, &format!("decide.{name}.{rules}"), &tenants, &requests);
         }
     }
     let small = report.get("decide.A.100.tollgate.p50_ns").unwrap_or(f64::NAN);
@@ -59,6 +60,18 @@ pub(crate) fn measure(report: &mut Report) {
         "Decisions: medians of {ROUNDS} rounds, ours and each peer in turn; the request lies in a hot buffer, as after a read; the \
          table has four cells per counter. peers up to 10 000 rules, their limits left out."
     ));
+}
+
+/// Lines of memory that decisions read of the policy; each limit reads one more, its cell.
+fn put_lines(report: &mut Report, key: &str, tenants: &Tenants, requests: &[Ask]) {
+    let mut hot = HotRequest::new();
+    let mut lines: Vec<f64> = Vec::new();
+    for ask in requests.iter().take(CHECKED * 10) {
+        hot.read(ask);
+        lines.push(tenants[&ask.tenant].policy_lines(&hot.request()) as f64);
+    }
+    report.put(format!("{key}.tollgate.lines_p50"), percentile(&mut lines, 0.5));
+    report.put(format!("{key}.tollgate.lines_p99"), percentile(&mut lines, 0.99));
 }
 
 /// Percentiles of each round.

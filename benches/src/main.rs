@@ -16,10 +16,14 @@ mod workload;
 
 use report::Report;
 
+/// As the sidecar allocates.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["echo", path] => door::echo_server(path),
+        ["echo", path] => door::echo(path),
         [] => {
             let mut report = Report::default();
             decide::measure(&mut report);
@@ -57,8 +61,6 @@ fn main() {
 }
 
 fn usage() {
-    eprintln!(
-        "usage: bench [decide | bucket | door | reload | profile RULES A|S|U | echo PATH]"
-    );
+    eprintln!("usage: bench [decide | bucket | door | reload | profile RULES A|S|U | echo PATH]");
     std::process::exit(2);
 }

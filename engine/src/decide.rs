@@ -207,6 +207,11 @@ impl TenantState {
         })
     }
 
+    /// How many distinct 64-byte lines of the policy's layout a request reads: for benchmarks.
+    pub fn policy_lines(&self, request: &Request<'_>) -> usize {
+        self.policy_slots.with(request, |tuple| self.policy.evaluate_counting_lines(tuple).1)
+    }
+
     /// Takes the limits of one stage; false if they refuse, and then the decision says why.
     fn take(&self, ask: Ask<'_>, hashes: &mut Hashes, decision: &mut Decision) -> bool {
         let refusal = match self.quotas.reserve(ask, hashes, &mut decision.limits) {

@@ -9,14 +9,44 @@ pub(crate) fn decode<'a>(resource: &'a str, buffer: &'a mut String) -> Option<&'
     if !resource.starts_with('/') {
         return Some(resource);
     }
-    let path = match resource.contains('%') {
-        false => resource,
-        true => {
-            unescape(resource, buffer)?;
-            buffer.as_str()
+    if is_plain(resource) {
+        return Some(resource);
+    }
+    if !resource.contains('%') {
+        return None;
+    }
+    unescape(resource, buffer)?;
+    is_plain(buffer).then_some(buffer.as_str())
+}
+
+/// What a byte of a path is to `is_plain`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Slash,
+    Point,
+    Refused,
+}
+
+const KINDS: [Kind; 256] = {
+    let mut kinds = [Kind::Text; 256];
+    let mut byte = 0u8;
+    while byte < 0x80 {
+        if let Some(kind) = kinds.split_at_mut(byte as usize).1.first_mut() {
+            *kind = kind_of(byte);
         }
-    };
-    is_plain(path).then_some(path)
+        byte += 1;
+    }
+    kinds
+};
+
+const fn kind_of(byte: u8) -> Kind {
+    match byte {
+        b'/' => Kind::Slash,
+        b'.' => Kind::Point,
+        b'\\' | b';' | b'#' | b'%' | 0..=0x1f | 0x7f => Kind::Refused,
+        _ => Kind::Text,
+    }
 }
 
 /// One pass: no byte that means something else to somebody, no empty, `.` or `..` segment.
@@ -24,12 +54,11 @@ fn is_plain(path: &str) -> bool {
     // How many points the segment has so far, or `usize::MAX` once it holds anything else.
     let mut points = 0;
     for byte in path.bytes().skip(1) {
-        match byte {
-            b'/' if points <= 2 => return false,
-            b'/' => points = 0,
-            b'.' if points <= 2 => points += 1,
-            b'\\' | b';' | b'#' | b'%' | 0..=0x1f | 0x7f => return false,
-            _ => points = usize::MAX,
+        match KINDS.get(usize::from(byte)) {
+            Some(Kind::Text) => points = usize::MAX,
+            Some(Kind::Slash) if points > 2 => points = 0,
+            Some(Kind::Point) => points = points.saturating_add(1),
+            _ => return false,
         }
     }
     // The path may end in a slash, but not in a segment of points.

@@ -42,6 +42,10 @@ use clap::Parser;
 use config::{Arguments, Config};
 use std::process::ExitCode;
 
+/// Large tables lie in large pages, small answers are made without a lock.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// It ran and ended well; usage; the socket or data cannot be had; the configuration does not load.
 const USAGE: u8 = 2;
 const UNREACHABLE: u8 = 3;

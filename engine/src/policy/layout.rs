@@ -168,13 +168,12 @@ impl Layout {
 
     /// Asks for the first lines of blocks before one is needed: memory fetches them together.
     pub(crate) fn fetch(&self, places: &[u32], reads: &mut impl Reads) {
-        let mut lines = [std::ptr::null(); BLOCKS_INLINE * LINES_AHEAD];
-        let ahead = places.iter().flat_map(|place| {
-            let block = self.bytes.get(self.base + *place as usize * LINE_BYTES..).unwrap_or(&[]);
-            block.chunks(LINE_BYTES).take(LINES_AHEAD)
-        });
-        let count = lines.iter_mut().zip(ahead).map(|(line, chunk)| *line = chunk.as_ptr()).count();
-        reads.soon(lines.get(..count).unwrap_or(&[]));
+        for place in places.iter().take(BLOCKS_INLINE) {
+            let start = self.base + *place as usize * LINE_BYTES;
+            // Lines behind the last block are only asked for, never read.
+            let line = |at| self.bytes.as_ptr().wrapping_add(start + at * LINE_BYTES);
+            reads.soon(&std::array::from_fn::<_, LINES_AHEAD, _>(line));
+        }
     }
 
     /// What second keys are compared by before their texts are. Never `block::ANY_SECOND`.

@@ -51,9 +51,11 @@ impl<'l> Block<'l> {
             reads.read(key);
             key_of(key) < second
         };
-        let at = match self.keys.len() <= LISTED_MAX {
-            true => self.keys.iter().filter(|key| is_before(key)).count(),
-            false => self.keys.partition_point(is_before),
+        let at = match self.keys.len() {
+            // It stands first or nowhere.
+            _ if second == ANY_SECOND => 0,
+            0..=LISTED_MAX => self.keys.iter().take_while(|key| is_before(key)).count(),
+            _ => self.keys.partition_point(is_before),
         };
         match self.keys.get(at) {
             Some(key) if key_of(key) == second => {
