@@ -18,6 +18,9 @@ clang_is_there() {
     return 1
 }
 clang_is_there || missing="$missing libclang-dev"
+# Postgres by its binaries: they need not be on the PATH.
+{ command -v initdb || ls /usr/lib/postgresql/*/bin/initdb; } >/dev/null 2>&1 || missing="$missing postgresql"
+command -v psql >/dev/null 2>&1 || missing="$missing postgresql-client"
 if [ -n "$missing" ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
         command -v ccache >/dev/null 2>&1 || missing="$missing ccache"

@@ -11,6 +11,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("oracle", &["engine"]),
     ("store", &["proto", "engine"]),
     ("sidecar", &["cells", "store", "proto", "engine"]),
+    ("control", &["oracle", "proto", "engine"]),
     ("cli", &["oracle", "proto", "engine"]),
     ("xtask", &["engine"]),
 ];

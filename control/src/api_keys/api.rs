@@ -1,0 +1,294 @@
+//! The routes of keys, the same for the platform's and a tenant's.
+
+use super::format::{Holder, generate, hash};
+use super::store::{self, ApiKey, NewKey, Table};
+use crate::audit::Event;
+use crate::call::{Call, Reply};
+use crate::code::{Code, Refusal};
+use crate::page::Page;
+use crate::pools::{Conn, TenantConn};
+use crate::random::{id, now_ms};
+use crate::write::{Stop, Write};
+use http::StatusCode;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::json;
+use std::ops::{Deref, DerefMut};
+
+const PLATFORM_ROLES: [&str; 2] = ["platform-admin", "auditor"];
+const TENANT_ROLES: [&str; 5] = ["tenant-admin", "auditor", "billing", "member", "service"];
+const NAME_CHARS_MAX: usize = 100;
+const SCOPES_MAX: usize = 64;
+const OVERLAP_SECONDS_MAX: i64 = 604_800;
+/// `api_key.max_age_days` where nobody has set it.
+const MAX_AGE_DAYS: i64 = 365;
+
+/// The connection to where the keys of a route live.
+enum Home {
+    Platform(Conn),
+    Tenant(TenantConn),
+}
+
+impl Deref for Home {
+    type Target = Conn;
+
+    fn deref(&self) -> &Conn {
+        match self {
+            Home::Platform(conn) => conn,
+            Home::Tenant(conn) => conn,
+        }
+    }
+}
+
+impl DerefMut for Home {
+    fn deref_mut(&mut self) -> &mut Conn {
+        match self {
+            Home::Platform(conn) => conn,
+            Home::Tenant(conn) => conn,
+        }
+    }
+}
+
+async fn home(call: &Call) -> Result<(Home, Table), Refusal> {
+    match call.tenant {
+        None => Ok((Home::Platform(call.platform().await?), Table::Platform)),
+        Some(_) => Ok((Home::Tenant(call.tenant_conn().await?), Table::Tenant)),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct New {
+    name: String,
+    roles: Vec<String>,
+    #[serde(default)]
+    scopes: Vec<String>,
+    expires_at: Option<String>,
+}
+
+/// `POST …/api-keys`: 201 with `secret`, this once.
+pub async fn create(call: &Call) -> Result<Reply, Stop> {
+    let new: New = call.read()?;
+    check_name(&new.name)?;
+    check_roles(call, &new)?;
+    let expires_at = expiry(new.expires_at.as_deref())?;
+    let (mut conn, table) = home(call).await?;
+    let mut write = Write::begin(call, &mut conn).await?;
+    let (key_id, secret) = (id("key", now_ms()), generate(&holder(call)));
+    let row = NewKey {
+        id: &key_id,
+        name: &new.name,
+        roles: &new.roles,
+        scopes: &new.scopes,
+        hash: &hash(secret.expose()),
+        expires_at: &expires_at,
+        created_by: &call.caller.id,
+    };
+    store::insert(&write.tx, table, &row).await?;
+    let key = read(&write, table, &key_id).await?;
+    record(&mut write, "api_key.created", None, &key).await?;
+    let mut body = key.json;
+    body["secret"] = json!(secret.expose());
+    let mut reply = Reply::ok(body).status(StatusCode::CREATED).etag(key.version);
+    reply.location = Some(call.service.link(&format!("{}/{key_id}", call.path())));
+    reply.secret_member = Some("secret");
+    write.finish(reply).await
+}
+
+fn holder(call: &Call) -> Holder {
+    match &call.tenant {
+        None => Holder::Platform,
+        Some(tenant) => Holder::Tenant(tenant.key_reference.clone()),
+    }
+}
+
+fn check_name(name: &str) -> Result<(), Refusal> {
+    let chars = name.chars().count();
+    match (1..=NAME_CHARS_MAX).contains(&chars) && !name.chars().any(char::is_control) {
+        true => Ok(()),
+        false => Err(Refusal::invalid("/name", "1-100 characters", format!("{chars} characters"))),
+    }
+}
+
+/// Roles of the level, and nobody grants more than they hold; a platform-admin may grant any of a tenant's.
+fn check_roles(call: &Call, new: &New) -> Result<(), Refusal> {
+    let known: &[&str] = if call.tenant.is_some() { &TENANT_ROLES } else { &PLATFORM_ROLES };
+    if new.roles.is_empty() {
+        return Err(Refusal::invalid(
+            "/roles",
+            &format!("at least one of {}", known.join(", ")),
+            "none",
+        ));
+    }
+    if new.scopes.len() > SCOPES_MAX {
+        return Err(Refusal::invalid(
+            "/scopes",
+            &format!("at most {SCOPES_MAX}"),
+            new.scopes.len().to_string(),
+        ));
+    }
+    for (at, role) in new.roles.iter().enumerate() {
+        if !known.contains(&role.as_str()) {
+            return Err(Refusal::invalid(
+                &format!("/roles/{at}"),
+                &format!("one of {}", known.join(", ")),
+                role.clone(),
+            ));
+        }
+    }
+    let known = call.service.authority.permissions();
+    if let Some(at) = new.scopes.iter().position(|scope| !known.contains(&scope.as_str())) {
+        let expected = format!("one of {}", known.join(", "));
+        return Err(Refusal::invalid(&format!("/scopes/{at}"), &expected, new.scopes[at].clone()));
+    }
+    let object = call.tenant.as_ref().map(|tenant| tenant.id.as_str());
+    for permission in call.service.authority.granted(&new.roles, &new.scopes) {
+        call.service.authority.permit(&call.caller, permission, object)?;
+    }
+    Ok(())
+}
+
+/// RFC 3339, in the future, at most the age that keys may reach; a year from now if it is left out.
+fn expiry(text: Option<&str>) -> Result<String, Refusal> {
+    let now = Timestamp::now();
+    let latest = now + jiff::SignedDuration::from_hours(24 * MAX_AGE_DAYS);
+    let Some(text) = text else { return Ok(latest.to_string()) };
+    let parsed = text.parse::<Timestamp>();
+    let parsed = parsed.map_err(|_| Refusal::invalid("/expires_at", "an RFC 3339 time", text))?;
+    match parsed > now && parsed <= latest {
+        true => Ok(parsed.to_string()),
+        false => Err(Refusal::invalid(
+            "/expires_at",
+            &format!("a time at most {MAX_AGE_DAYS} days from now"),
+            text,
+        )),
+    }
+}
+
+async fn read(write: &Write<'_>, table: Table, id: &str) -> Result<ApiKey, Refusal> {
+    let key = store::by_id(&write.tx, table, id, true).await?;
+    key.ok_or_else(|| Refusal::not_found("api-key", id))
+}
+
+async fn record(
+    write: &mut Write<'_>,
+    action: &str,
+    before: Option<&ApiKey>,
+    after: &ApiKey,
+) -> Result<(), Refusal> {
+    let tenant = write.call().tenant.as_ref().map(|tenant| tenant.id.as_str());
+    let event = Event {
+        action,
+        tenant_id: tenant,
+        resource: ("api-key", &after.id),
+        before: before.map(|key| &key.json),
+        after: Some(&after.json),
+    };
+    write.audit(&event).await
+}
+
+/// `GET …/api-keys`.
+pub async fn list(call: &Call) -> Result<Reply, Stop> {
+    let page = Page::read(call, &[])?;
+    let (conn, table) = home(call).await?;
+    let keys = store::page(&**conn, table, &page.after, page.fetched()).await?;
+    Ok(page.reply(call, keys.into_iter().map(|key| (key.id, key.json)).collect()))
+}
+
+/// `GET …/api-keys/{id}`.
+pub async fn show(call: &Call) -> Result<Reply, Stop> {
+    let (conn, table) = home(call).await?;
+    let id = call.parameter(0);
+    let key = store::by_id(&**conn, table, id, false).await?;
+    let key = key.ok_or_else(|| Refusal::not_found("api-key", id))?;
+    Ok(Reply::ok(key.json).etag(key.version))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Patch {
+    name: Option<String>,
+}
+
+/// `PATCH …/api-keys/{id}`: its name.
+pub async fn update(call: &Call) -> Result<Reply, Stop> {
+    let patch: Patch = call.read()?;
+    if let Some(name) = &patch.name {
+        check_name(name)?;
+    }
+    let (mut conn, table) = home(call).await?;
+    let mut write = Write::begin(call, &mut conn).await?;
+    let before = read(&write, table, call.parameter(0)).await?;
+    call.match_version(before.version)?;
+    if let Some(name) = &patch.name {
+        store::set_name(&write.tx, table, &before.id, name).await?;
+    }
+    let after = read(&write, table, &before.id).await?;
+    record(&mut write, "api_key.updated", Some(&before), &after).await?;
+    write.finish(Reply::ok(after.json).etag(after.version)).await
+}
+
+/// `DELETE …/api-keys/{id}`: revoked with the commit.
+pub async fn revoke(call: &Call) -> Result<Reply, Stop> {
+    let (mut conn, table) = home(call).await?;
+    let mut write = Write::begin(call, &mut conn).await?;
+    let before = read(&write, table, call.parameter(0)).await?;
+    call.match_version(before.version)?;
+    if before.is_revoked {
+        let details = json!({"state": "revoked", "allowed": ["active"]});
+        return Err(Refusal::new(Code::InvalidState, "the key was revoked before")
+            .with(details)
+            .into());
+    }
+    let admin = if table == Table::Platform { "platform-admin" } else { "tenant-admin" };
+    let is_admin = before.roles.iter().any(|role| role == admin);
+    if is_admin && store::others_with_role(&write.tx, table, &before.id, admin).await? == 0 {
+        return Err(Refusal::new(
+            Code::LastAdmin,
+            format!("this is the last {admin}; make another first"),
+        )
+        .into());
+    }
+    store::revoke(&write.tx, table, &before.id).await?;
+    let after = read(&write, table, &before.id).await?;
+    record(&mut write, "api_key.revoked", Some(&before), &after).await?;
+    write.finish(Reply::empty()).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rotate {
+    overlap_seconds: i64,
+}
+
+/// `POST …/api-keys/{id}/rotate`: a new secret; the old one works for `overlap_seconds` more.
+pub async fn rotate(call: &Call) -> Result<Reply, Stop> {
+    let Rotate { overlap_seconds } = call.read()?;
+    if !(0..=OVERLAP_SECONDS_MAX).contains(&overlap_seconds) {
+        let expected = format!("seconds from 0 to {OVERLAP_SECONDS_MAX}");
+        return Err(
+            Refusal::invalid("/overlap_seconds", &expected, overlap_seconds.to_string()).into()
+        );
+    }
+    let (mut conn, table) = home(call).await?;
+    let mut write = Write::begin(call, &mut conn).await?;
+    let before = read(&write, table, call.parameter(0)).await?;
+    if before.is_revoked {
+        let details = json!({"state": "revoked", "allowed": ["active"]});
+        return Err(Refusal::new(
+            Code::InvalidState,
+            "a revoked key is not rotated; make a new one",
+        )
+        .with(details)
+        .into());
+    }
+    let secret = generate(&holder(call));
+    store::rotate(&write.tx, table, &before.id, &hash(secret.expose()), overlap_seconds).await?;
+    let after = read(&write, table, &before.id).await?;
+    record(&mut write, "api_key.rotated", Some(&before), &after).await?;
+    let mut body = after.json;
+    body["secret"] = json!(secret.expose());
+    let mut reply = Reply::ok(body).etag(after.version);
+    reply.secret_member = Some("secret");
+    write.finish(reply).await
+}

@@ -1,0 +1,129 @@
+//! Who calls: the bearer key of a request, looked up anew each time.
+
+use crate::api_keys::format::{self, Holder, Presented};
+use crate::code::{Code, Refusal};
+use crate::placement::KnownTenant;
+use crate::pools::Pools;
+use crate::sql::{self, bytes, text};
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use tokio_postgres::{GenericClient, Row};
+
+/// Whom a credential belongs to: the platform or one tenant, never both.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Owner {
+    Platform,
+    Tenant(String),
+}
+
+/// Who calls, for the length of one request.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    pub id: String,
+    pub name: String,
+    pub owner: Owner,
+    pub roles: Vec<String>,
+    pub scopes: Vec<String>,
+}
+
+impl Caller {
+    pub fn tenant(&self) -> Option<&str> {
+        match &self.owner {
+            Owner::Platform => None,
+            Owner::Tenant(id) => Some(id),
+        }
+    }
+}
+
+/// Who calls, and the tenant that the credential belongs to.
+#[derive(Debug)]
+pub struct Known {
+    pub caller: Caller,
+    pub own_tenant: Option<KnownTenant>,
+}
+
+/// The one key that a request presents.
+///
+/// # Errors
+/// `ambiguous-credential` for several, `unauthenticated` for none or one that cannot be a key.
+pub fn presented(headers: &HeaderMap) -> Result<Presented, Refusal> {
+    let mut named = headers.get_all(AUTHORIZATION).iter();
+    let (first, second) = (named.next(), named.next());
+    if second.is_some() {
+        return Err(Refusal::new(
+            Code::AmbiguousCredential,
+            "expected one Authorization header, got several",
+        ));
+    }
+    let value = first.and_then(|value| value.to_str().ok()).unwrap_or("");
+    let (scheme, key) = value.split_once(' ').unwrap_or((value, ""));
+    let key = if scheme.eq_ignore_ascii_case("bearer") { key.trim() } else { "" };
+    format::read(key).ok_or_else(unauthenticated)
+}
+
+fn unauthenticated() -> Refusal {
+    Refusal::new(
+        Code::Unauthenticated,
+        "expected `Authorization: Bearer <key>` with a key that is known here",
+    )
+}
+
+/// Looks a key up: one indexed read where it lives.
+///
+/// # Errors
+/// `unauthenticated`, `credential-expired`, `credential-revoked`, and those of the database.
+pub async fn look_up(pools: &Pools, presented: &Presented) -> Result<Known, Refusal> {
+    let platform = pools.platform().await?;
+    match &presented.holder {
+        Holder::Platform => {
+            let row = read_key(&*platform, "platform_api_keys", presented).await?;
+            let caller = caller(&row.ok_or_else(unauthenticated)?, Owner::Platform)?;
+            Ok(Known { caller, own_tenant: None })
+        }
+        Holder::Tenant(reference) => {
+            let tenant = KnownTenant::by_reference(&*platform, reference).await?;
+            drop(platform);
+            let tenant = tenant.ok_or_else(unauthenticated)?;
+            let verified = tenant.for_key().ok_or_else(unauthenticated)?;
+            let conn = pools.tenant(&verified).await?;
+            let row = read_key(&**conn, "api_keys", presented).await?;
+            let owner = Owner::Tenant(tenant.id.clone());
+            let caller = caller(&row.ok_or_else(unauthenticated)?, owner)?;
+            Ok(Known { caller, own_tenant: Some(tenant) })
+        }
+    }
+}
+
+/// The row of a key, by its hash or that of its predecessor while both are valid; notes its use once a minute.
+async fn read_key(
+    client: &impl GenericClient,
+    table: &str,
+    presented: &Presented,
+) -> Result<Option<Row>, tokio_postgres::Error> {
+    let statement = format!(
+        "SELECT id, name, roles, scopes, revoked_at IS NOT NULL, expires_at <= now(), \
+         coalesce(last_used_at < now() - interval '1 minute', true) \
+         FROM {table} WHERE hash = $1 OR (previous_hash = $1 AND previous_expires_at > now())"
+    );
+    let hash = &presented.hash[..];
+    let row = sql::first(client, &statement, &[bytes(&hash)]).await?;
+    if let Some(row) = row.as_ref().filter(|row| row.get::<_, bool>(6)) {
+        let id: String = row.get(0);
+        let used = format!("UPDATE {table} SET last_used_at = now() WHERE id = $1");
+        sql::run(client, &used, &[text(&id)]).await?;
+    }
+    Ok(row)
+}
+
+fn caller(row: &Row, owner: Owner) -> Result<Caller, Refusal> {
+    if row.get(4) {
+        return Err(Refusal::new(Code::CredentialRevoked, "this key was revoked; use another"));
+    }
+    if row.get(5) {
+        return Err(Refusal::new(
+            Code::CredentialExpired,
+            "this key has expired; rotate it or use another",
+        ));
+    }
+    Ok(Caller { id: row.get(0), name: row.get(1), owner, roles: row.get(2), scopes: row.get(3) })
+}

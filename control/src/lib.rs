@@ -1,0 +1,50 @@
+//! The control plane: tenants with a database each, keys, settings and audit over REST.
+//!
+//! `wire` checks every call by the API's conventions, `routes` names what each route needs, `authority` asks our
+//! own engine, a noun's module (`tenants`, `operations`, `api_keys`, `settings`, `clusters`, `audit_events`, `me`)
+//! answers. `write` is the one way to change something, `audit` the one way to say so, `pools` the one way to a
+//! database: a tenant's only for a `placement::VerifiedTenant`. `provision` makes databases in the background.
+//! To add a route: a row in `routes`, a handler, its permission in `policies/control-plane/policy.csv`.
+
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::panic, clippy::cast_possible_truncation))]
+
+pub mod api_keys;
+pub mod audit;
+pub mod audit_events;
+pub mod authority;
+pub mod bootstrap;
+pub mod call;
+pub mod clusters;
+pub mod code;
+pub mod config;
+pub mod credential;
+pub mod database;
+pub mod lease;
+pub mod me;
+pub mod migrate;
+pub mod operations;
+pub mod page;
+pub mod placement;
+pub mod pools;
+pub mod provision;
+pub mod random;
+pub mod routes;
+pub mod secret;
+pub mod serve;
+pub mod service;
+pub mod settings;
+pub mod sql;
+pub mod tenants;
+pub mod wire;
+pub mod write;
+
+/// What a database said, without the statement's values.
+pub(crate) fn said(error: &tokio_postgres::Error) -> String {
+    error.as_db_error().map_or_else(
+        || {
+            let source = std::error::Error::source(error);
+            source.map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
+        },
+        |error| format!("{} ({})", error.message(), error.code().code()),
+    )
+}

@@ -1,0 +1,146 @@
+//! `tollgate-control`: serves the API, makes the first key, migrates, says what it is configured with.
+
+#![allow(clippy::print_stdout, reason = "`--check`, `--print` and `migrate` answer on stdout")]
+
+use clap::{Parser, Subcommand};
+use std::io::{IsTerminal, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use tollgate_control::config::Config;
+use tollgate_control::database::Addresses;
+use tollgate_control::{bootstrap, migrate, serve};
+
+/// It ran and the answer is no; usage; the database cannot be reached; the configuration does not load.
+const NO: u8 = 1;
+const UNREACHABLE: u8 = 3;
+const DOES_NOT_LOAD: u8 = 4;
+
+#[derive(Debug, Parser)]
+#[command(name = "tollgate-control", version, about = "The control plane of Tollgate")]
+struct Arguments {
+    /// Where the configuration is; variables TOLLGATE_SECTION__KEY stand above it
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print every value and end
+    #[arg(long)]
+    check: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the API
+    Serve,
+    /// Make the first platform-admin key
+    Bootstrap {
+        /// Where the key goes, mode 0600
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// Print it instead; to a terminal only
+        #[arg(long)]
+        print: bool,
+        /// Although there is an active one: valid for 60 minutes, loudly audited
+        #[arg(long, requires = "reason")]
+        recover: bool,
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Bring the platform database and the template to head
+    Migrate {
+        /// Only say what would be done
+        #[arg(long)]
+        plan: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let config = match Config::read(arguments.config.as_deref(), std::env::vars()) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(DOES_NOT_LOAD);
+        }
+    };
+    if arguments.check {
+        print!("{}", config.describe());
+        return ExitCode::SUCCESS;
+    }
+    let filter = tracing_subscriber::EnvFilter::try_new(&config.log.level).unwrap_or_default();
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let ran = runtime.map_err(|error| error.to_string()).and_then(|runtime| {
+        match arguments.command {
+            None | Some(Command::Serve) => runtime.block_on(serve::run(config)),
+            Some(Command::Migrate { plan }) => runtime.block_on(migrated(&config, plan)),
+            Some(Command::Bootstrap { out, print, reason, .. }) => {
+                return runtime
+                    .block_on(bootstrapped(&config, out.as_deref(), print, reason.as_deref()))
+                    .map(|ok| if ok { 0 } else { NO });
+            }
+        }
+        .map(|()| 0)
+    });
+    match ran {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(UNREACHABLE)
+        }
+    }
+}
+
+async fn migrated(config: &Config, plan: bool) -> Result<(), String> {
+    if plan {
+        let addresses =
+            Addresses::read(&config.database.url, config.database.direct_url.as_deref())?;
+        let admin = addresses
+            .admin(addresses.platform_database())
+            .await
+            .map_err(|error| error.to_string())?;
+        let (applied, known) =
+            migrate::platform_state(&admin).await.map_err(|error| error.to_string())?;
+        println!("platform  {applied} of {known} applied; each remaining one is one transaction");
+        println!("tenants   template {}", migrate::template_name());
+        return Ok(());
+    }
+    serve::prepare(config).await.map(|_| ())
+}
+
+/// Whether a key was made.
+async fn bootstrapped(
+    config: &Config,
+    out: Option<&Path>,
+    print: bool,
+    reason: Option<&str>,
+) -> Result<bool, String> {
+    if out.is_none() && !(print && std::io::stdout().is_terminal()) {
+        eprintln!("expected --out FILE, or --print at a terminal");
+        return Ok(false);
+    }
+    let pools = serve::prepare(config).await?;
+    let secret = match bootstrap::run(&pools, reason).await {
+        Ok(secret) => secret,
+        Err(error) => {
+            eprintln!("{error}");
+            return Ok(false);
+        }
+    };
+    match out {
+        Some(path) => {
+            let mut options = std::fs::OpenOptions::new();
+            let file = options.write(true).create(true).truncate(true).mode(0o600).open(path);
+            let written = file.and_then(|mut file| writeln!(file, "{}", secret.expose()));
+            written.map_err(|error| format!("{}: {error}", path.display()))?;
+        }
+        None => println!("{}", secret.expose()),
+    }
+    Ok(true)
+}

@@ -1,0 +1,120 @@
+//! Which tenant, and where its data is: the proof that a tenant's database may be opened.
+
+use crate::code::{Code, Refusal};
+use crate::sql::{self, text};
+use tokio_postgres::{GenericClient, Row};
+
+/// Where a tenant's data is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    pub database: String,
+    pub role: String,
+    pub generation: i32,
+}
+
+/// A tenant as the platform knows it.
+#[derive(Debug, Clone)]
+pub struct KnownTenant {
+    pub id: String,
+    pub state: String,
+    pub key_reference: String,
+    placement: Option<Placement>,
+}
+
+/// A tenant that this call, credential or job may work on. Made here alone: from a key that carries its
+/// reference, from an authorised call, from the lease of its operation.
+#[derive(Debug)]
+pub struct VerifiedTenant {
+    id: String,
+    placement: Placement,
+    is_being_provisioned: bool,
+}
+
+impl VerifiedTenant {
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub fn placement(&self) -> &Placement {
+        &self.placement
+    }
+
+    pub fn is_being_provisioned(&self) -> bool {
+        self.is_being_provisioned
+    }
+}
+
+const KNOWN: &str = "SELECT t.id, t.state, t.key_reference, p.database_name, p.role_name, p.generation \
+    FROM tenants t LEFT JOIN placements p ON p.tenant_id = t.id";
+
+impl KnownTenant {
+    /// A tenant by its id.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn by_id(
+        platform: &impl GenericClient,
+        id: &str,
+    ) -> Result<Option<KnownTenant>, tokio_postgres::Error> {
+        let statement = format!("{KNOWN} WHERE t.id = $1");
+        Ok(sql::first(platform, &statement, &[text(&id)]).await?.map(|row| KnownTenant::of(&row)))
+    }
+
+    /// The tenant whose keys carry a reference.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn by_reference(
+        platform: &impl GenericClient,
+        reference: &str,
+    ) -> Result<Option<KnownTenant>, tokio_postgres::Error> {
+        let statement = format!("{KNOWN} WHERE t.key_reference = $1");
+        let row = sql::first(platform, &statement, &[text(&reference)]).await?;
+        Ok(row.map(|row| KnownTenant::of(&row)))
+    }
+
+    fn of(row: &Row) -> KnownTenant {
+        let database: Option<String> = row.get(3);
+        let placement = database.map(|database| Placement {
+            database,
+            role: row.get(4),
+            generation: row.get(5),
+        });
+        KnownTenant { id: row.get(0), state: row.get(1), key_reference: row.get(2), placement }
+    }
+
+    /// Whether its database is there to be asked.
+    pub fn is_placed(&self) -> bool {
+        self.placement.is_some()
+            && !matches!(self.state.as_str(), "provisioning" | "failed" | "destroyed")
+    }
+
+    /// The tenant whose key is being looked up.
+    pub(crate) fn for_key(&self) -> Option<VerifiedTenant> {
+        self.is_placed().then(|| self.verified(false)).flatten()
+    }
+
+    /// The tenant of a call that was authorised.
+    ///
+    /// # Errors
+    /// `tenant-not-ready` while it has no database.
+    pub(crate) fn for_call(
+        &self,
+        _proof: &crate::authority::Permitted,
+    ) -> Result<VerifiedTenant, Refusal> {
+        let verified = self.is_placed().then(|| self.verified(false)).flatten();
+        verified.ok_or_else(|| {
+            Refusal::new(Code::TenantNotReady, "the tenant has no database yet; ask its operation")
+        })
+    }
+
+    /// The tenant that a leased job works on.
+    pub(crate) fn for_job(&self, _lease: &crate::lease::Lease) -> Option<VerifiedTenant> {
+        self.verified(self.state != "active")
+    }
+
+    fn verified(&self, is_being_provisioned: bool) -> Option<VerifiedTenant> {
+        let placement = self.placement.clone()?;
+        Some(VerifiedTenant { id: self.id.clone(), placement, is_being_provisioned })
+    }
+}

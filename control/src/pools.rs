@@ -1,0 +1,291 @@
+//! Connections, counted: one pool for the platform database, one small pool per placed tenant, and a cap
+//! over all of them.
+//!
+//! A tenant's pool is keyed by database and placement generation. A connection is checked when it is taken out:
+//! database, role, generation. One whose transaction was left open is closed, never handed on.
+//! Fairness: a tenant waits for its own places first, then in order of arrival for a backend, so one
+//! tenant holds at most `per_tenant_max` places in the queue.
+
+use crate::code::{Code, Refusal};
+use crate::database::{Addresses, PLATFORM_ROLE, platform_password};
+use crate::placement::VerifiedTenant;
+use crate::secret::MasterKey;
+use crate::sql;
+use std::collections::HashMap;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_postgres::{Client, Transaction};
+
+/// Connections to the platform database.
+const PLATFORM_MAX: usize = 16;
+
+/// All pools.
+#[allow(missing_debug_implementations, reason = "holds the master key")]
+pub struct Pools {
+    addresses: Addresses,
+    master: Arc<MasterKey>,
+    limits: crate::config::Pools,
+    platform: Arc<Pool>,
+    tenants: Mutex<HashMap<Key, Arc<Pool>>>,
+    /// One permit per open connection to a tenant's database.
+    backends: Arc<Semaphore>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    database: String,
+    generation: i32,
+}
+
+/// Connections to one database.
+struct Pool {
+    /// One permit per connection that is in use.
+    places: Arc<Semaphore>,
+    idle: Mutex<Vec<Idle>>,
+}
+
+struct Idle {
+    client: Client,
+    since: Instant,
+    backend: Option<OwnedSemaphorePermit>,
+}
+
+/// A connection that goes back when it is dropped, unless its transaction was left open.
+#[allow(missing_debug_implementations, reason = "holds a client")]
+pub struct Conn {
+    client: Option<Client>,
+    pool: Arc<Pool>,
+    backend: Option<OwnedSemaphorePermit>,
+    _place: OwnedSemaphorePermit,
+    /// Set while a transaction is open.
+    is_open: bool,
+}
+
+/// A connection to one tenant's database: made from a verified tenant only.
+#[allow(missing_debug_implementations, reason = "holds a client")]
+pub struct TenantConn(Conn);
+
+impl Pools {
+    pub fn new(
+        addresses: Addresses,
+        master: Arc<MasterKey>,
+        limits: crate::config::Pools,
+    ) -> Pools {
+        Pools {
+            addresses,
+            master,
+            platform: Arc::new(Pool::new(PLATFORM_MAX)),
+            tenants: Mutex::default(),
+            backends: Arc::new(Semaphore::new(limits.backends_max)),
+            limits,
+        }
+    }
+
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    pub fn master(&self) -> &MasterKey {
+        &self.master
+    }
+
+    /// A connection to the platform database.
+    ///
+    /// # Errors
+    /// `overloaded` when none gets free in time, `database-unavailable`.
+    pub async fn platform(&self) -> Result<Conn, Refusal> {
+        let place = self.place(&self.platform).await?;
+        if let Some(idle) = self.platform.take_idle() {
+            return Ok(Conn::new(idle.client, &self.platform, None, place));
+        }
+        let database = self.addresses.platform_database();
+        let password = platform_password(&self.master);
+        let client = self.addresses.requests(database, PLATFORM_ROLE, &password).await?;
+        Ok(Conn::new(client, &self.platform, None, place))
+    }
+
+    /// A connection to a tenant's database.
+    ///
+    /// # Errors
+    /// `overloaded` when none gets free in time, `database-unavailable`, `internal` when the connection
+    /// is not what it should be.
+    pub async fn tenant(&self, tenant: &VerifiedTenant) -> Result<TenantConn, Refusal> {
+        let pool = self.pool_of(tenant);
+        let place = self.place(&pool).await?;
+        let conn = match pool.take_idle() {
+            Some(idle) => Conn::new(idle.client, &pool, idle.backend, place),
+            None => {
+                let backend = self.backend().await?;
+                let placement = tenant.placement();
+                let password = self.master.database_password(tenant.id(), placement.generation);
+                let (database, role) = (&placement.database, &placement.role);
+                let client = self.addresses.requests(database, role, &password).await?;
+                Conn::new(client, &pool, Some(backend), place)
+            }
+        };
+        assert_is(&conn, tenant).await?;
+        Ok(TenantConn(conn))
+    }
+
+    fn pool_of(&self, tenant: &VerifiedTenant) -> Arc<Pool> {
+        let placement = tenant.placement();
+        let key = Key { database: placement.database.clone(), generation: placement.generation };
+        let mut tenants = locked(&self.tenants);
+        let pool =
+            tenants.entry(key).or_insert_with(|| Arc::new(Pool::new(self.limits.per_tenant_max)));
+        Arc::clone(pool)
+    }
+
+    async fn place(&self, pool: &Pool) -> Result<OwnedSemaphorePermit, Refusal> {
+        self.in_time(Arc::clone(&pool.places).acquire_owned()).await
+    }
+
+    /// The right to open one more connection; makes room by closing what was idle longest.
+    async fn backend(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        if self.backends.available_permits() == 0 {
+            self.close_longest_idle();
+        }
+        self.in_time(Arc::clone(&self.backends).acquire_owned()).await
+    }
+
+    async fn in_time(
+        &self,
+        permit: impl Future<Output = Result<OwnedSemaphorePermit, tokio::sync::AcquireError>>,
+    ) -> Result<OwnedSemaphorePermit, Refusal> {
+        let limit = Duration::from_millis(self.limits.wait_ms_max);
+        let waited = tokio::time::timeout(limit, permit).await;
+        waited.ok().and_then(Result::ok).ok_or_else(|| {
+            Refusal::new(Code::Overloaded, "no database connection got free in time; try again")
+        })
+    }
+
+    fn close_longest_idle(&self) {
+        let tenants = locked(&self.tenants);
+        let oldest = tenants.values().filter(|pool| pool.idle_since().is_some());
+        if let Some(pool) = oldest.min_by_key(|pool| pool.idle_since()) {
+            let closed = locked(&pool.idle).drain(..1).next();
+            drop(closed);
+        }
+    }
+
+    /// Closes what has been idle too long, and forgets pools without connections.
+    pub fn sweep(&self) {
+        let limit = Duration::from_millis(self.limits.idle_ms);
+        let mut tenants = locked(&self.tenants);
+        for pool in tenants.values().chain([&self.platform]) {
+            locked(&pool.idle).retain(|idle| idle.since.elapsed() < limit);
+        }
+        tenants.retain(|_, pool| Arc::strong_count(pool) > 1 || !locked(&pool.idle).is_empty());
+    }
+}
+
+/// The last look before a tenant's connection is used.
+async fn assert_is(conn: &Conn, tenant: &VerifiedTenant) -> Result<(), Refusal> {
+    let placement = tenant.placement();
+    let statement = "SELECT current_database()::text, current_user::text, (SELECT placement_generation FROM tenant_meta), \
+        (SELECT tenant_id FROM tenant_meta)";
+    let row = sql::first(&**conn, statement, &[]).await?;
+    let found = row.map(|row| {
+        let (database, role): (String, String) = (row.get(0), row.get(1));
+        let generation: Option<i32> = row.get(2);
+        (database, role, generation, row.get::<_, Option<String>>(3))
+    });
+    let is_right = found.is_some_and(|(database, role, generation, id)| {
+        // A database that is being provisioned does not say yet whose it is.
+        let is_theirs = match (generation, id) {
+            (Some(generation), Some(id)) => generation == placement.generation && id == tenant.id(),
+            _ => tenant.is_being_provisioned(),
+        };
+        database == placement.database && role == placement.role && is_theirs
+    });
+    match is_right {
+        true => Ok(()),
+        false => Err(Refusal::internal("a pooled connection is not the tenant's")),
+    }
+}
+
+impl Pool {
+    fn new(places: usize) -> Pool {
+        Pool { places: Arc::new(Semaphore::new(places)), idle: Mutex::default() }
+    }
+
+    /// The connection that was used last.
+    fn take_idle(&self) -> Option<Idle> {
+        let mut idle = locked(&self.idle);
+        while let Some(found) = idle.pop() {
+            if !found.client.is_closed() {
+                return Some(found);
+            }
+        }
+        None
+    }
+
+    fn idle_since(&self) -> Option<Instant> {
+        locked(&self.idle).first().map(|idle| idle.since)
+    }
+}
+
+impl Conn {
+    fn new(
+        client: Client,
+        pool: &Arc<Pool>,
+        backend: Option<OwnedSemaphorePermit>,
+        place: OwnedSemaphorePermit,
+    ) -> Conn {
+        let client = Some(client);
+        Conn { client, pool: Arc::clone(pool), backend, _place: place, is_open: false }
+    }
+}
+
+impl Conn {
+    /// Begins a transaction, and the flag that says whether it is still open: a connection whose flag is
+    /// set is closed, not handed on.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn begin(&mut self) -> Result<(Transaction<'_>, &mut bool), tokio_postgres::Error> {
+        self.is_open = true;
+        let client =
+            self.client.as_mut().expect("a connection holds its client until it is dropped");
+        Ok((client.transaction().await?, &mut self.is_open))
+    }
+}
+
+impl Deref for Conn {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        self.client.as_ref().expect("a connection holds its client until it is dropped")
+    }
+}
+
+impl Deref for TenantConn {
+    type Target = Conn;
+
+    fn deref(&self) -> &Conn {
+        &self.0
+    }
+}
+
+impl DerefMut for TenantConn {
+    fn deref_mut(&mut self) -> &mut Conn {
+        &mut self.0
+    }
+}
+
+impl Drop for Conn {
+    fn drop(&mut self) {
+        let Some(client) = self.client.take() else { return };
+        if self.is_open || client.is_closed() {
+            return;
+        }
+        let idle = Idle { client, since: Instant::now(), backend: self.backend.take() };
+        locked(&self.pool.idle).push(idle);
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

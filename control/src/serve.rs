@@ -1,0 +1,101 @@
+//! Puts the parts together: migrates, listens, provisions, drains.
+
+use crate::audit::{Event, Origin, append};
+use crate::config::Config;
+use crate::database::Addresses;
+use crate::pools::Pools;
+use crate::secret::MasterKey;
+use crate::service::Service;
+use crate::sql::{self, text};
+use crate::{migrate, provision, wire};
+use axum::Router;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Opens pools after bringing the database to head.
+///
+/// # Errors
+/// A sentence.
+pub async fn prepare(config: &Config) -> Result<Pools, String> {
+    let master = Arc::new(MasterKey::read(&config.secrets.master_key_file)?);
+    let addresses = Addresses::read(&config.database.url, config.database.direct_url.as_deref())?;
+    migrate::run(&addresses, &master).await?;
+    ensure_cluster(&addresses).await?;
+    Ok(Pools::new(addresses, master, config.pools.clone()))
+}
+
+/// The cluster that holds the platform database is the first that tenants are placed on.
+async fn ensure_cluster(addresses: &Addresses) -> Result<(), String> {
+    let said = |error: tokio_postgres::Error| crate::said(&error);
+    let mut admin = addresses.admin(addresses.platform_database()).await.map_err(said)?;
+    let tx = admin.transaction().await.map_err(said)?;
+    let statement = "INSERT INTO clusters (id, region, jurisdiction) SELECT 'local', 'local', 'local' \
+        WHERE NOT EXISTS (SELECT FROM clusters) RETURNING id";
+    if sql::first(&tx, statement, &[]).await.map_err(said)?.is_some() {
+        let event = Event {
+            action: "cluster.created",
+            tenant_id: None,
+            resource: ("cluster", "local"),
+            before: None,
+            after: None,
+        };
+        append(&tx, &Origin::system("serve"), &event).await.map_err(said)?;
+    }
+    tx.commit().await.map_err(said)
+}
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+/// A sentence: the database, the address, the built-in policy.
+pub async fn run(config: Config) -> Result<(), String> {
+    let listen = config.api.listen;
+    let listener =
+        TcpListener::bind(listen).await.map_err(|error| format!("api.listen {listen}: {error}"))?;
+    let pools = prepare(&config).await?;
+    let service = Arc::new(Service::new(config, pools)?);
+    if service.config.jobs.enabled {
+        tokio::spawn(provision::work(Arc::clone(&service)));
+    }
+    tokio::spawn(sweep(Arc::clone(&service)));
+    let database = service.pools.addresses().shown();
+    tracing::info!(listen = listen.to_string(), database, "serving");
+    let app = Router::new().fallback(wire::answer).with_state(service);
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, app)
+        .with_graceful_shutdown(ended())
+        .await
+        .map_err(|error| format!("the service ended: {error}"))
+}
+
+async fn sweep(service: Arc<Service>) {
+    loop {
+        tokio::time::sleep(SWEEP_INTERVAL).await;
+        service.pools.sweep();
+        service.rates.retain_recent();
+        service.failures.retain_recent();
+        let statement =
+            "DELETE FROM idempotency_keys WHERE created_at < now() - $1::text::interval";
+        if let Ok(conn) = service.pools.platform().await {
+            let _ = sql::run(&*conn, statement, &[text(&"24 hours")]).await;
+        }
+    }
+}
+
+async fn ended() {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("draining");
+}

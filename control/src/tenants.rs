@@ -1,0 +1,8 @@
+//! Tenants: made by a resumable operation, suspended and resumed at once.
+//!
+//! `model` what one is, `store` its SQL, `api` its routes. To add a member: the column in a new migration,
+//! `model`, `store::COLUMNS`, the page.
+
+pub mod api;
+pub mod model;
+pub mod store;

@@ -1,0 +1,9 @@
+//! The control plane as a process: a Postgres of its own, HTTP from outside, psql beside it. One cluster for all tests of a
+//! run, on a socket in its own folder; it ends with this process.
+
+mod cluster;
+mod isolation;
+mod keys;
+mod provisioning;
+mod service;
+mod wire;

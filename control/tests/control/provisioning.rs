@@ -1,0 +1,147 @@
+//! Tenants' lives: provisioned through any crash, suspended, resumed, audited.
+
+use crate::cluster::cluster;
+use crate::service::Control;
+use serde_json::json;
+
+#[test]
+fn a_tenant_is_made_through_any_number_of_kills() {
+    let mut control = Control::start();
+    let count = 6;
+    for at in 0..count {
+        let body = json!({"id": format!("tenant-{at}"), "display_name": "T"});
+        assert_eq!(control.ask(&control.admin, "POST", "/v1/tenants", Some(body)).status, 202);
+        // Somewhere in the middle of the steps.
+        std::thread::sleep(std::time::Duration::from_millis(at * 23 % 120));
+        control.kill();
+        control.again();
+    }
+    let operations = control.ask(&control.admin, "GET", "/v1/operations", None).json();
+    for operation in operations["data"].as_array().unwrap() {
+        let path = format!("/v1/operations/{}?wait_ms=30000", operation["id"].as_str().unwrap());
+        let ended = control.ask(&control.admin, "GET", &path, None);
+        assert_eq!(ended.json()["state"], "succeeded", "{}", ended.text);
+    }
+    // Nothing is left over: as many databases and roles as placements.
+    let placed = control.psql("SELECT count(*) FROM placements").unwrap();
+    assert_eq!(placed, count.to_string());
+    let orphans = "SELECT count(*) FROM pg_database d WHERE datname IN (SELECT database_name FROM placements)";
+    assert_eq!(control.psql(orphans).unwrap(), placed);
+    let events =
+        control.ask(&control.admin, "GET", "/v1/audit-events?action=tenant.activated", None).json();
+    assert_eq!(events["data"].as_array().unwrap().len(), usize::try_from(count).unwrap());
+}
+
+#[test]
+fn a_suspended_tenant_is_silent_until_it_is_resumed() {
+    let control = Control::start();
+    control.tenant("acme");
+    let admin = control.key("acme", &["tenant-admin"], &[]);
+    let member = control.key("acme", &["member"], &[]);
+    let reason = || Some(json!({"reason": "unpaid"}));
+    let suspended = control.ask(&control.admin, "POST", "/v1/tenants/acme/suspend", reason());
+    assert_eq!(suspended.json()["state"], "suspended", "{}", suspended.text);
+    for (key, path, code) in [
+        (&member, "/v1/me", "tenant-suspended"),
+        (&admin, "/v1/me", ""),
+        (&admin, "/v1/tenants/acme", ""),
+        (&admin, "/v1/tenants/acme/audit-events", ""),
+        (&admin, "/v1/tenants/acme/settings", "tenant-suspended"),
+        (&control.admin, "/v1/tenants/acme/settings", ""),
+    ] {
+        assert_eq!(control.ask(key, "GET", path, None).code(), code, "{path}");
+    }
+    let twice = control.ask(&control.admin, "POST", "/v1/tenants/acme/suspend", reason());
+    assert_eq!(
+        twice.json()["error"]["details"],
+        json!({"state": "suspended", "allowed": ["active"]})
+    );
+    assert_eq!(
+        control.ask(&control.admin, "POST", "/v1/tenants/acme/resume", reason()).status,
+        200
+    );
+    assert_eq!(control.ask(&member, "GET", "/v1/me", None).status, 200);
+    let log = control.ask(&control.admin, "GET", "/v1/audit-events?resource=acme", None).json();
+    let actions: Vec<_> = log["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| event["action"].as_str().unwrap())
+        .collect();
+    let expected = [
+        "tenant.created",
+        "tenant.placed",
+        "tenant.activated",
+        "tenant.suspended",
+        "tenant.resumed",
+    ];
+    assert_eq!(actions, expected);
+}
+
+#[test]
+fn a_change_without_an_event_does_not_commit() {
+    let control = Control::start();
+    control.tenant("acme");
+    control.key("acme", &["member"], &[]);
+    control.ask_with(
+        &control.admin,
+        "PUT",
+        "/v1/settings/tenant.currency",
+        "if-match: \"0\"\r\n",
+        Some(json!({"value": "USD"})),
+    );
+    control.ask_with(
+        &control.admin,
+        "PUT",
+        "/v1/tenants/acme/settings/tenant.currency",
+        "if-match: \"0\"\r\n",
+        Some(json!({"value": "CHF"})),
+    );
+    let (tenant, _) = control.placement("acme");
+    for (database, statement) in [
+        (&control.database, "UPDATE clusters SET region = 'x'"),
+        (&control.database, "UPDATE tenants SET display_name = 'x'"),
+        (&control.database, "UPDATE placements SET generation = 2"),
+        (&control.database, "UPDATE settings SET value = '1'"),
+        (&control.database, "UPDATE platform_api_keys SET name = 'x'"),
+        (&control.database, "DELETE FROM platform_api_keys"),
+        (&tenant, "UPDATE tenant_meta SET bundle_seq = 9"),
+        (&tenant, "UPDATE settings SET value = '1'"),
+        (&tenant, "UPDATE api_keys SET roles = '{tenant-admin}'"),
+        (&tenant, "DELETE FROM api_keys"),
+    ] {
+        let refused = cluster().psql(database, statement).unwrap_err();
+        assert!(refused.contains("has no audit event"), "{statement}: {refused}");
+    }
+    // What only notes a use needs no event.
+    assert!(cluster().psql(&tenant, "UPDATE api_keys SET last_used_at = now()").is_ok());
+}
+
+#[test]
+fn settings_come_from_the_nearest_level_that_has_one() {
+    let control = Control::start();
+    control.tenant("acme");
+    let admin = control.key("acme", &["tenant-admin"], &[]);
+    let (platform, own) =
+        ("/v1/settings/tenant.time_zone", "/v1/tenants/acme/settings/tenant.time_zone");
+    let origin =
+        || control.ask(&admin, "GET", own, None).json()["origin"].as_str().unwrap().to_owned();
+    assert_eq!(origin(), "default");
+    let put = |key: &str, path: &str, version: u32, value: &str| {
+        let headers = format!("if-match: \"{version}\"\r\n");
+        control.ask_with(key, "PUT", path, &headers, Some(json!({ "value": value })))
+    };
+    assert_eq!(put(&control.admin, platform, 0, "Europe/Berlin").status, 200);
+    assert_eq!(origin(), "platform");
+    assert_eq!(put(&admin, own, 0, "Asia/Tokyo").status, 200);
+    assert_eq!(origin(), "tenant");
+    assert_eq!(put(&admin, own, 1, "Mars/Base").code(), "invalid");
+    assert_eq!(put(&admin, own, 0, "UTC").code(), "version-mismatch");
+    assert_eq!(put(&admin, platform, 1, "UTC").code(), "forbidden");
+    assert_eq!(
+        put(&admin, "/v1/tenants/acme/settings/offboarding.grace_days", 0, "1").code(),
+        "invalid"
+    );
+    let gone = control.ask_with(&admin, "DELETE", own, "if-match: \"1\"\r\n", None);
+    assert_eq!((gone.status, origin().as_str()), (204, "platform"));
+}

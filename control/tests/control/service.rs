@@ -1,0 +1,215 @@
+//! `tollgate-control` on its own platform database and port, and a client that speaks HTTP.
+
+use crate::cluster::{Cluster, cluster};
+use serde_json::{Value as Json, json};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_tollgate-control");
+pub(crate) const READY: Duration = Duration::from_secs(20);
+
+/// A running service.
+pub(crate) struct Control {
+    pub(crate) database: String,
+    pub(crate) admin: String,
+    port: u16,
+    child: Child,
+    variables: Vec<(String, String)>,
+}
+
+/// An answer: status, lower-case head, body.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Json {
+        serde_json::from_str(&self.text).unwrap_or_default()
+    }
+
+    pub(crate) fn code(&self) -> String {
+        self.json()["error"]["code"].as_str().unwrap_or("").to_owned()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines
+            .into_iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Control {
+    pub(crate) fn start() -> Control {
+        Control::start_with(&[])
+    }
+
+    pub(crate) fn start_with(variables: &[(&str, &str)]) -> Control {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let cluster = cluster();
+        let database = format!("platform_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        cluster.psql("postgres", &format!("CREATE DATABASE {database}")).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let mut all = vec![
+            ("TOLLGATE_DATABASE__URL".to_owned(), cluster.url(&database)),
+            ("TOLLGATE_SECRETS__MASTER_KEY_FILE".to_owned(), master_key(cluster)),
+            ("TOLLGATE_API__LISTEN".to_owned(), format!("127.0.0.1:{port}")),
+            ("TOLLGATE_API__RATE_PER_MINUTE".to_owned(), "1000000".to_owned()),
+        ];
+        all.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let file = cluster.folder.join(format!("{database}.key"));
+        let made = command(&all).args(["bootstrap", "--out"]).arg(&file).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let admin = std::fs::read_to_string(&file).unwrap().trim().to_owned();
+        let child = spawn(&all, &database);
+        let control = Control { database, admin, port, child, variables: all };
+        control.wait_until_ready();
+        control
+    }
+
+    fn wait_until_ready(&self) {
+        let began = Instant::now();
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err()
+            || self.call("GET", "/readyz", "", None).status != 200
+        {
+            assert!(began.elapsed() < READY, "{}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Starts it again on the same database.
+    pub(crate) fn again(&mut self) {
+        self.child = spawn(&self.variables, &self.database);
+        self.wait_until_ready();
+    }
+
+    /// Runs a command of the program to its end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> std::process::Output {
+        command(&self.variables).args(arguments).output().unwrap()
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(cluster().folder.join(format!("{}.log", self.database)))
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn psql(&self, statement: &str) -> Result<String, String> {
+        cluster().psql(&self.database, statement)
+    }
+
+    /// One request on a connection of its own; `headers` are whole lines.
+    pub(crate) fn call(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &str,
+        body: Option<&str>,
+    ) -> Answer {
+        let body = body.unwrap_or("");
+        let length = body.len();
+        let text = format!(
+            "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n{body}"
+        );
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.set_read_timeout(Some(READY)).unwrap();
+        stream.write_all(text.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let (head, text) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer}"));
+        let status = head.get(9..12).and_then(|status| status.parse().ok()).unwrap();
+        Answer { status, head: head.to_owned(), text: text.to_owned() }
+    }
+
+    /// A call with a key and a JSON body.
+    pub(crate) fn ask(&self, key: &str, method: &str, path: &str, body: Option<Json>) -> Answer {
+        self.ask_with(key, method, path, "", body)
+    }
+
+    pub(crate) fn ask_with(
+        &self,
+        key: &str,
+        method: &str,
+        path: &str,
+        headers: &str,
+        body: Option<Json>,
+    ) -> Answer {
+        let headers =
+            format!("authorization: Bearer {key}\r\ncontent-type: application/json\r\n{headers}");
+        self.call(method, path, &headers, body.map(|body| body.to_string()).as_deref())
+    }
+
+    /// A tenant that is ready.
+    pub(crate) fn tenant(&self, id: &str) {
+        let body = json!({"id": id, "display_name": id.to_uppercase()});
+        let made = self.ask(&self.admin, "POST", "/v1/tenants", Some(body));
+        assert_eq!(made.status, 202, "{}", made.text);
+        let operation = made.json()["operation"]["id"].as_str().unwrap().to_owned();
+        let path = format!("/v1/operations/{operation}?wait_ms=20000");
+        let ended = self.ask(&self.admin, "GET", &path, None);
+        assert_eq!(ended.json()["state"], "succeeded", "{}", ended.text);
+    }
+
+    /// A key of a tenant, made by the platform's administrator.
+    pub(crate) fn key(&self, tenant: &str, roles: &[&str], scopes: &[&str]) -> String {
+        let body = json!({"name": "test", "roles": roles, "scopes": scopes});
+        let made =
+            self.ask(&self.admin, "POST", &format!("/v1/tenants/{tenant}/api-keys"), Some(body));
+        assert_eq!(made.status, 201, "{}", made.text);
+        made.json()["secret"].as_str().unwrap().to_owned()
+    }
+
+    /// The name of a tenant's database and its role.
+    pub(crate) fn placement(&self, tenant: &str) -> (String, String) {
+        let statement =
+            format!("SELECT database_name, role_name FROM placements WHERE tenant_id = '{tenant}'");
+        let row = self.psql(&statement).unwrap();
+        let (database, role) = row.split_once('|').unwrap();
+        (database.to_owned(), role.to_owned())
+    }
+}
+
+fn command(variables: &[(String, String)]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.env_clear().envs(variables.iter().cloned()).stdin(Stdio::null());
+    command
+}
+
+fn spawn(variables: &[(String, String)], database: &str) -> Child {
+    let path = cluster().folder.join(format!("{database}.log"));
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
+    command(variables).arg("serve").stdout(Stdio::null()).stderr(log).spawn().unwrap()
+}
+
+/// One master key for the cluster: the platform's role has one password.
+fn master_key(cluster: &Cluster) -> String {
+    static KEY: std::sync::OnceLock<()> = std::sync::OnceLock::new();
+    let path = cluster.folder.join("master.key");
+    KEY.get_or_init(|| {
+        let made =
+            Command::new("sh").args(["-c", "head -c 32 /dev/urandom | base64"]).output().unwrap();
+        std::fs::write(&path, made.stdout).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    });
+    path.display().to_string()
+}
