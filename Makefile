@@ -17,7 +17,7 @@ setup-lint:
 	@./xtask/setup.sh lint
 
 up: setup
-	@$(CARGO) build --quiet --package tollgate-cli --package tollgate-sidecar
+	@$(CARGO) build --quiet --package tollgate-cli --package tollgate-sidecar --package tollgate-control
 	@$(CARGO_TARGET_DIR)/debug/tollgate up
 
 down:

@@ -15,7 +15,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Child {
     pub(crate) name: String,
-    pub(crate) pid: i32,
+    pid: i32,
     /// Clock ticks since boot, field 22 of /proc/PID/stat: a reused id has another.
     pub(crate) started: u64,
 }
@@ -25,10 +25,34 @@ pub(crate) fn record(data: &Path) -> PathBuf {
     data.join("up.json")
 }
 
-pub(crate) fn write(data: &Path, children: &[Child]) -> std::io::Result<()> {
+fn write(data: &Path, children: &[Child]) -> std::io::Result<()> {
     let row = |child: &Child| serde_json::json!({"name": child.name, "pid": child.pid, "started": child.started});
     let rows: Vec<Json> = children.iter().map(row).collect();
     std::fs::write(record(data), format!("{}\n", serde_json::json!({"children": rows})))
+}
+
+/// Writes one more down; it ends first when all end.
+pub(crate) fn add(data: &Path, child: Child) -> std::io::Result<()> {
+    let mut children = running(data);
+    children.retain(|known| known.name != child.name);
+    children.push(child);
+    write(data, &children)
+}
+
+/// Ends all, the last that was started first, and forgets them.
+///
+/// # Errors
+/// A sentence: which one does not end.
+pub(crate) fn stop_all(data: &Path) -> Result<Vec<String>, String> {
+    let mut stopped = Vec::new();
+    for child in running(data).into_iter().rev() {
+        if !child.stop() {
+            return Err(format!("{} (process {}) does not end", child.name, child.pid));
+        }
+        stopped.push(child.name);
+    }
+    let _ = std::fs::remove_file(record(data));
+    Ok(stopped)
 }
 
 /// The recorded processes that still run.
@@ -59,7 +83,9 @@ impl Child {
 
     /// Asks it to end, waits, and ends it; whether it is gone.
     pub(crate) fn stop(&self) -> bool {
-        for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+        // Postgres waits for its clients at SIGTERM; at SIGINT it ends them and shuts down in order.
+        let first = if self.name == "postgres" { Signal::SIGINT } else { Signal::SIGTERM };
+        for signal in [first, Signal::SIGKILL] {
             let _ = kill(Pid::from_raw(self.pid), signal);
             let asked = Instant::now();
             while asked.elapsed() < STOP_TIMEOUT {

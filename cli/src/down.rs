@@ -6,20 +6,15 @@ use crate::places::Places;
 
 pub(crate) fn run(places: &Places) -> Exit {
     let data = places.data();
-    let running = children::running(&data);
-    if running.is_empty() {
-        eprintln!("nothing that `tollgate up` started is running ({})", data.display());
-        return Exit::Yes;
-    }
-    for child in running {
-        if !child.stop() {
-            return fail(
-                Exit::NotPermitted,
-                format!("{} (process {}) does not end", child.name, child.pid),
-            );
+    match children::stop_all(&data) {
+        Ok(stopped) if stopped.is_empty() => {
+            eprintln!("nothing that `tollgate up` started is running ({})", data.display());
+            Exit::Yes
         }
-        println!("stopped {}", child.name);
+        Ok(stopped) => {
+            stopped.iter().for_each(|name| println!("stopped {name}"));
+            Exit::Yes
+        }
+        Err(message) => fail(Exit::NotPermitted, message),
     }
-    let _ = std::fs::remove_file(children::record(&data));
-    Exit::Yes
 }

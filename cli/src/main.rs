@@ -42,7 +42,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Start a sidecar with a demo policy, in the background
+    /// Start Postgres, the control plane, a sidecar and a demo tenant, in the background
     Up(up::Arguments),
     /// Stop what `up` started
     Down,

@@ -1,5 +1,6 @@
 //! `tollgate status`: what the sidecar of a run folder serves.
 
+use crate::children;
 use crate::exit::{Exit, fail};
 use crate::ops;
 use crate::places::Places;
@@ -31,6 +32,11 @@ pub(crate) fn run(places: &Places, arguments: &Arguments) -> Exit {
             text(&tenant["state"]),
             text(&tenant["error"])
         );
+    }
+    let running = children::running(&places.data());
+    if !running.is_empty() {
+        let names: Vec<&str> = running.iter().map(|child| child.name.as_str()).collect();
+        println!("running {}", names.join(", "));
     }
     Exit::Yes
 }

@@ -320,13 +320,22 @@ fn enforce_answers_as_casbins_own_tools_do() {
 struct Up {
     folder: Folder,
     shown: String,
+    port: String,
+}
+
+/// A port that nobody listens on, nor 1 000 above it.
+fn free_port() -> u16 {
+    let bind = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port));
+    let free = std::iter::repeat_with(|| bind(0).unwrap().local_addr().unwrap().port());
+    free.take(100).find(|port| *port < 64_000 && bind(port + 1_000).is_ok()).unwrap()
 }
 
 impl Up {
     fn start(folder: Folder) -> Up {
-        let output = run(&folder.0, &["up", "--data", "data", "--run", "run"]);
+        let port = free_port().to_string();
+        let output = run(&folder.0, &["up", "--data", "data", "--run", "run", "--port", &port]);
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-        Up { shown: text(&output.stdout), folder }
+        Up { shown: text(&output.stdout), folder, port }
     }
 }
 
@@ -394,12 +403,18 @@ fn up_finds_its_state_again_and_down_leaves_nothing() {
     assert_eq!(check("alice", &["-t", "nobody"]).status.code(), Some(1));
     assert_eq!(check("alice", &["--attr", "colour=1"]).status.code(), Some(2));
     assert_eq!(check("alice", &["--attr", "subject.x=\"y\""]).status.code(), Some(0));
-    let again = at(&["up", "--json"]);
+    let again = at(&["up", "--json", "--port", &up.port]);
     assert_eq!(again.status.code(), Some(0), "{}", text(&again.stderr));
     let object: serde_json::Value = serde_json::from_slice(&again.stdout).unwrap();
     assert_eq!(object["tenant"], "demo");
+    assert_eq!(object["api"], format!("http://127.0.0.1:{}", up.port));
+    for file in ["admin_key_file", "tenant_key_file"] {
+        let key = std::fs::read_to_string(object[file].as_str().unwrap()).unwrap();
+        assert_eq!(key.trim().len(), 48, "{file}");
+    }
     let status = at(&["status"]);
     assert!(text(&status.stdout).contains("demo") && text(&status.stdout).contains("active"));
+    assert!(text(&status.stdout).ends_with("running postgres, control, sidecar\n"));
     assert!(text(&at(&["logs"]).stdout).contains("policy folder loaded"));
     assert_eq!(at(&["down"]).status.code(), Some(0));
     assert_eq!(check("alice", &["-t", "demo"]).status.code(), Some(3));
@@ -639,6 +654,7 @@ fn the_tutorial_runs() {
         .current_dir(&own.0)
         .env("PATH", path)
         .env("NO_COLOR", "1")
+        .env("TOLLGATE_PORT", free_port().to_string())
         .stdin(Stdio::null())
         .output()
         .unwrap();

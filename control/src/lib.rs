@@ -23,6 +23,7 @@ pub mod lease;
 pub mod me;
 pub mod migrate;
 pub mod operations;
+pub mod ops;
 pub mod page;
 pub mod placement;
 pub mod pools;

@@ -7,7 +7,7 @@ use crate::pools::Pools;
 use crate::secret::MasterKey;
 use crate::service::Service;
 use crate::sql::{self, text};
-use crate::{migrate, provision, wire};
+use crate::{migrate, ops, provision, wire};
 use axum::Router;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -59,6 +59,7 @@ pub async fn run(config: Config) -> Result<(), String> {
         TcpListener::bind(listen).await.map_err(|error| format!("api.listen {listen}: {error}"))?;
     let pools = prepare(&config).await?;
     let service = Arc::new(Service::new(config, pools)?);
+    ops::serve(Arc::clone(&service), ops::register()?).await?;
     if service.config.jobs.enabled {
         tokio::spawn(provision::work(Arc::clone(&service)));
     }

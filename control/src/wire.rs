@@ -5,6 +5,7 @@ use crate::audit::{Actor, Origin};
 use crate::call::{Call, Reply};
 use crate::code::{Code, Refusal};
 use crate::credential::{self, Known, Owner};
+use crate::ops;
 use crate::placement::KnownTenant;
 use crate::random::{id, now_ms};
 use crate::routes::{self, Found, Route, Scope};
@@ -17,11 +18,12 @@ use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
+use metrics::{counter, histogram};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_CHARS_MAX: usize = 128;
@@ -33,6 +35,7 @@ pub async fn answer(
     ConnectInfo(address): ConnectInfo<SocketAddr>,
     request: axum::extract::Request,
 ) -> Response {
+    let began = Instant::now();
     let (parts, body) = request.into_parts();
     let (request_id, is_valid) = request_id(&parts.headers);
     let limit = Duration::from_millis(service.config.api.timeout_ms);
@@ -62,7 +65,19 @@ pub async fn answer(
     if let Ok(value) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
+    measure(&parts, began);
     response
+}
+
+/// The time of a call under its route; what leads to none is one series.
+fn measure(parts: &Parts, began: Instant) {
+    let segments = segments(parts.uri.path()).unwrap_or_default();
+    let (method, route) = match routes::find(&parts.method, &segments) {
+        Found::Route(route, _) => (parts.method.to_string(), route.path),
+        _ => (String::new(), ops::NO_ROUTE),
+    };
+    let seconds = began.elapsed().as_secs_f64();
+    histogram!(ops::REQUEST_SECONDS, "method" => method, "route" => route).record(seconds);
 }
 
 /// The request's id, made where there is none, and whether the given one may be echoed.
@@ -373,6 +388,7 @@ fn refused(refusal: &Refusal, request_id: &str) -> Response {
     if let Some(cause) = &refusal.cause {
         tracing::error!(request_id, code = refusal.code.name(), cause, "a call failed");
     }
+    counter!(ops::REFUSALS, "code" => refusal.code.name()).increment(1);
     let mut response = json_response(refusal.code.status(), Some(&refusal.body()));
     let headers = response.headers_mut();
     match refusal.code {

@@ -17,6 +17,7 @@ pub(crate) struct Control {
     pub(crate) database: String,
     pub(crate) admin: String,
     port: u16,
+    pub(crate) ops: u16,
     child: Child,
     variables: Vec<(String, String)>,
 }
@@ -62,13 +63,12 @@ impl Control {
         let cluster = cluster();
         let database = format!("platform_{}", NEXT.fetch_add(1, Ordering::Relaxed));
         cluster.psql("postgres", &format!("CREATE DATABASE {database}")).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
+        let (port, ops) = (free_port(), free_port());
         let mut all = vec![
             ("TOLLGATE_DATABASE__URL".to_owned(), cluster.url(&database)),
             ("TOLLGATE_SECRETS__MASTER_KEY_FILE".to_owned(), master_key(cluster)),
             ("TOLLGATE_API__LISTEN".to_owned(), format!("127.0.0.1:{port}")),
+            ("TOLLGATE_OPS__LISTEN".to_owned(), format!("127.0.0.1:{ops}")),
             ("TOLLGATE_API__RATE_PER_MINUTE".to_owned(), "1000000".to_owned()),
         ];
         all.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
@@ -77,7 +77,7 @@ impl Control {
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let admin = std::fs::read_to_string(&file).unwrap().trim().to_owned();
         let child = spawn(&all, &database);
-        let control = Control { database, admin, port, child, variables: all };
+        let control = Control { database, admin, port, ops, child, variables: all };
         control.wait_until_ready();
         control
     }
@@ -125,20 +125,7 @@ impl Control {
         headers: &str,
         body: Option<&str>,
     ) -> Answer {
-        let body = body.unwrap_or("");
-        let length = body.len();
-        let text = format!(
-            "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n{body}"
-        );
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        stream.set_read_timeout(Some(READY)).unwrap();
-        stream.write_all(text.as_bytes()).unwrap();
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer);
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        let (head, text) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer}"));
-        let status = head.get(9..12).and_then(|status| status.parse().ok()).unwrap();
-        Answer { status, head: head.to_owned(), text: text.to_owned() }
+        exchange(self.port, method, path, headers, body.unwrap_or(""))
     }
 
     /// A call with a key and a JSON body.
@@ -212,4 +199,25 @@ fn master_key(cluster: &Cluster) -> String {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     });
     path.display().to_string()
+}
+
+/// A port that nobody listens on.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+pub(crate) fn exchange(port: u16, method: &str, path: &str, headers: &str, body: &str) -> Answer {
+    let length = body.len();
+    let text = format!(
+        "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n{body}"
+    );
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(READY)).unwrap();
+    stream.write_all(text.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let (head, text) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer}"));
+    let status = head.get(9..12).and_then(|status| status.parse().ok()).unwrap();
+    Answer { status, head: head.to_owned(), text: text.to_owned() }
 }

@@ -1,6 +1,6 @@
 //! The conventions: codes in their order of precedence, ids, versions, cursors, idempotency.
 
-use crate::service::Control;
+use crate::service::{Control, exchange};
 use serde_json::{Value as Json, json};
 
 #[test]
@@ -304,4 +304,27 @@ fn an_idempotency_key_replays_and_never_repeats_a_secret() {
     }
     let list = control.ask(admin, "GET", path, None).json();
     assert_eq!(list["data"].as_array().unwrap().len(), 2, "{list}");
+}
+
+#[test]
+fn every_route_and_code_has_a_series_and_the_scrape_is_apart() {
+    let control = Control::start();
+    let scrape = exchange(control.ops, "GET", "/metrics", "", "");
+    assert_eq!(scrape.status, 200);
+    control.ask(&control.admin, "GET", "/v1/me", None);
+    control.call("GET", "/v1/me", "", None);
+    let scrape = exchange(control.ops, "GET", "/metrics", "", "").text;
+    for route in tollgate_control::routes::ROUTES {
+        let series = format!("method=\"{}\",route=\"{}\"", route.method, route.path);
+        assert!(scrape.contains(&series), "{series}");
+    }
+    for code in tollgate_control::code::Code::ALL {
+        assert!(scrape.contains(&format!("code=\"{}\"", code.name())), "{code:?}");
+    }
+    assert!(scrape.contains("tollgate_control_refusals_total{code=\"unauthenticated\"} 1"));
+    assert!(scrape.contains(
+        "tollgate_control_request_duration_seconds_count{method=\"GET\",route=\"/v1/me\"} 2"
+    ));
+    assert_eq!(control.ask(&control.admin, "GET", "/metrics", None).code(), "route-not-found");
+    assert_eq!(exchange(control.ops, "GET", "/readyz", "", "").status, 200);
 }
