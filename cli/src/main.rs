@@ -5,6 +5,8 @@
 
 #![allow(clippy::print_stdout, reason = "stdout is where a command line answers")]
 
+mod admin;
+mod api;
 mod bundle;
 mod check;
 mod children;
@@ -23,8 +25,10 @@ mod logs;
 mod ops;
 mod places;
 mod policy;
+mod profile;
 mod run;
 mod status;
+mod table;
 mod up;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -68,6 +72,20 @@ enum Command {
     Doctor(doctor::Arguments),
     /// Print completions for a shell
     Completions(completions::Arguments),
+    /// Keep where the control plane is and the key that opens it
+    Login(profile::Login),
+    /// Say who the key belongs to and what it may do
+    Me(admin::Me),
+    /// Tenants of the platform
+    Tenant(admin::Arguments<admin::Tenant>),
+    /// Work that goes on in the background, such as making a tenant
+    Operation(admin::Arguments<admin::Operation>),
+    /// API keys, of the platform or with --tenant of a tenant
+    Key(admin::Arguments<admin::Key>),
+    /// Settings, of the platform or with --tenant of a tenant
+    Setting(admin::Arguments<admin::Setting>),
+    /// The audit log, of the platform or with --tenant of a tenant
+    Audit(admin::Arguments<admin::Audit>),
     /// Show the page of a reason or load error, by name or number
     Errors(errors::Arguments),
 }
@@ -104,6 +122,19 @@ fn main() -> std::process::ExitCode {
         Command::Doctor(arguments) => doctor::run(&places, &arguments),
         Command::Completions(arguments) => completions::run(&arguments, &mut Cli::command()),
         Command::Errors(arguments) => errors::run(&arguments),
+        Command::Login(arguments) => match profile::login(&arguments) {
+            Ok(said) => {
+                println!("{said}");
+                exit::Exit::Yes
+            }
+            Err((exit, message)) => exit::fail(exit, message),
+        },
+        Command::Me(arguments) => admin::me(&places, &arguments),
+        Command::Tenant(arguments) => admin::run(&places, &arguments),
+        Command::Operation(arguments) => admin::run(&places, &arguments),
+        Command::Key(arguments) => admin::run(&places, &arguments),
+        Command::Setting(arguments) => admin::run(&places, &arguments),
+        Command::Audit(arguments) => admin::run(&places, &arguments),
     };
     exit.into()
 }

@@ -424,6 +424,77 @@ fn up_finds_its_state_again_and_down_leaves_nothing() {
 }
 
 #[test]
+fn an_administrator_works_from_the_shell() {
+    let up = Up::start(Folder::new());
+    let shell = |line: &str| {
+        let places = "--data data --run run";
+        let line = line.replace("tollgate ", &format!("{PROGRAM} {places} "));
+        let output = Command::new("sh")
+            .args(["-c", &line])
+            .current_dir(&up.folder.0)
+            .env("XDG_CONFIG_HOME", up.folder.0.join("config"))
+            .output()
+            .unwrap();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let json = |line: &str| -> serde_json::Value {
+        let (code, out, err) = shell(line);
+        assert_eq!(code, Some(0), "{line}: {err}");
+        serde_json::from_str(&out).unwrap()
+    };
+    let made = json("tollgate tenant create acme --display-name Acme --label team=a --json");
+    let operation = made["operation"]["id"].as_str().unwrap();
+    assert_eq!(json(&format!("tollgate operation wait {operation} --json"))["state"], "succeeded");
+    let key =
+        json("tollgate key create ci --role service --scope setting:read --tenant acme --json");
+    let secret = key["secret"].as_str().unwrap();
+    let url = format!("http://127.0.0.1:{}", up.port);
+    for (line, code, said) in [
+        ("tollgate tenant list", 0, "acme  Acme"),
+        ("tollgate tenant show acme --json", 0, "\"labels\":{\"team\":\"a\"}"),
+        ("tollgate tenant show nobody", 1, "tenant-not-found (404)"),
+        ("tollgate tenant create acme", 1, "already-exists"),
+        ("tollgate tenant create Acme", 2, "invalid (422)"),
+        (
+            "tollgate tenant update acme --display-name Other --dry-run",
+            0,
+            "would         tenant.updated [\"display_name\"]",
+        ),
+        ("tollgate tenant update acme --label team=", 0, "acme"),
+        ("tollgate setting set tenant.currency USD --tenant acme", 0, "origin        tenant"),
+        ("tollgate setting get tenant.currency --tenant acme", 0, "value         USD"),
+        ("tollgate setting unset tenant.currency --tenant acme", 0, ""),
+        ("tollgate setting list", 0, "tenant.time_zone"),
+        ("tollgate tenant suspend acme --reason test", 0, "state         suspended"),
+        ("tollgate tenant resume acme --reason test", 0, "state         active"),
+        ("tollgate audit list", 0, "tenant.suspended"),
+        ("tollgate me", 0, "platform-admin"),
+        (
+            &format!("echo {secret} | tollgate login --url {url} --key-stdin --profile ci"),
+            0,
+            "as service of acme",
+        ),
+        ("tollgate setting get tenant.currency --tenant acme --profile ci", 0, "value         EUR"),
+        (
+            "tollgate setting set tenant.currency USD --tenant acme --profile ci",
+            5,
+            "forbidden (403)",
+        ),
+        ("tollgate me --profile nobody", 2, "no login `nobody`"),
+        (&format!("echo wrong | tollgate login --url {url} --key-stdin"), 5, "unauthenticated"),
+        (&format!("tollgate key revoke {} --tenant acme", key["id"].as_str().unwrap()), 0, ""),
+        ("tollgate me --profile ci", 5, "credential-revoked"),
+        ("tollgate down >&2; tollgate me", 3, "127.0.0.1"),
+    ] {
+        let (ended, out, err) = shell(line);
+        assert_eq!(ended, Some(code), "{line}: {out}{err}");
+        assert!(out.contains(said) || err.contains(said), "{line}: {out}{err}");
+    }
+    let kept = std::fs::metadata(up.folder.0.join("config/tollgate/profiles.json")).unwrap();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&kept.permissions()) & 0o777, 0o600);
+}
+
+#[test]
 fn the_console_blocks_of_the_readme_run() {
     let readme = std::fs::read_to_string(format!("{ROOT}/README.md")).unwrap();
     let mut checked = 0;

@@ -83,6 +83,36 @@ pub async fn append(
     sql::run(tx, statement, &params).await.map(|_| ())
 }
 
+/// Appends refused calls: outside of any change, so many as one.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) async fn denied(
+    client: &impl GenericClient,
+    actor: &Actor,
+    tenant_id: Option<&str>,
+    (code, permission): (&str, &str),
+    source_address: &str,
+    count: i64,
+) -> Result<(), tokio_postgres::Error> {
+    let (salt, id) = (bytes::<16>().to_vec(), id("ev", now_ms()));
+    let statement = "INSERT INTO audit_events (id, actor_type, actor_id, tenant_id, action, resource_type, resource_id, \
+        outcome, count, source_address, salt) VALUES ($1, $2, $3, $4, $5, 'permission', $6, 'denied', $7, $8, $9)";
+    let action = format!("call.{code}");
+    let params = [
+        text(&id),
+        text(&actor.kind),
+        text(&actor.id),
+        text(&tenant_id),
+        text(&action),
+        text(&permission),
+        sql::bigint(&count),
+        text(&source_address),
+        sql::bytes(&salt),
+    ];
+    sql::run(client, statement, &params).await.map(|_| ())
+}
+
 /// Salted, so that erasing a tenant's data leaves nothing that could be guessed back.
 fn digest(salt: &[u8], value: Option<&Json>) -> Option<Vec<u8>> {
     let text = value?.to_string();

@@ -14,6 +14,9 @@ const FILES: [(&str, &str); 2] = [
     ("policy.csv", include_str!("../../policies/control-plane/policy.csv")),
 ];
 
+/// Who one is may be asked with any key, whatever its scopes.
+const ALWAYS: Permission = "me";
+
 /// What a route needs.
 pub type Permission = &'static str;
 
@@ -109,7 +112,8 @@ impl Authority {
             );
         }
         if !scopes.is_empty() {
-            granted.retain(|permission| scopes.iter().any(|scope| scope == permission));
+            let is_named = |permission: &str| scopes.iter().any(|scope| scope == permission);
+            granted.retain(|permission| *permission == ALWAYS || is_named(permission));
         }
         granted.sort_unstable();
         granted.dedup();
@@ -122,7 +126,8 @@ impl Authority {
     }
 
     fn ask(&self, caller: &Caller, permission: &str, tenant: Option<&str>) -> (bool, Option<u32>) {
-        if !caller.scopes.is_empty() && !caller.scopes.iter().any(|scope| scope == permission) {
+        let is_scoped = !caller.scopes.is_empty() && permission != ALWAYS;
+        if is_scoped && !caller.scopes.iter().any(|scope| scope == permission) {
             return (false, None);
         }
         let mut roles: Vec<Value<'_>> = caller.roles.iter().map(|role| Value::Str(role)).collect();
@@ -202,6 +207,7 @@ mod tests {
             (acme(), &["member"], &[], "me", Some("acme"), true),
             (acme(), &["member"], &[], "tenant:read", Some("acme"), false),
             (acme(), &["service"], &["setting:read"], "setting:read", Some("acme"), true),
+            (acme(), &["service"], &["setting:read"], "me", Some("acme"), true),
             (acme(), &["service"], &["setting:read"], "setting:update", Some("acme"), false),
             (acme(), &["service"], &["setting:read"], "setting:read", Some("beta"), false),
             (acme(), &[], &[], "me", Some("acme"), false),

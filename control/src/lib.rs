@@ -19,6 +19,7 @@ pub mod code;
 pub mod config;
 pub mod credential;
 pub mod database;
+pub mod denials;
 pub mod lease;
 pub mod me;
 pub mod migrate;

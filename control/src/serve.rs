@@ -7,7 +7,7 @@ use crate::pools::Pools;
 use crate::secret::MasterKey;
 use crate::service::Service;
 use crate::sql::{self, text};
-use crate::{migrate, ops, provision, wire};
+use crate::{denials, migrate, ops, provision, wire};
 use axum::Router;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -64,14 +64,15 @@ pub async fn run(config: Config) -> Result<(), String> {
         tokio::spawn(provision::work(Arc::clone(&service)));
     }
     tokio::spawn(sweep(Arc::clone(&service)));
+    tokio::spawn(denials::work(Arc::clone(&service)));
+    let ending = Arc::clone(&service);
     let database = service.pools.addresses().shown();
     tracing::info!(listen = listen.to_string(), database, "serving");
     let app = Router::new().fallback(wire::answer).with_state(service);
     let app = app.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, app)
-        .with_graceful_shutdown(ended())
-        .await
-        .map_err(|error| format!("the service ended: {error}"))
+    let served = axum::serve(listener, app).with_graceful_shutdown(ended()).await;
+    ending.denials.write(&ending).await;
+    served.map_err(|error| format!("the service ended: {error}"))
 }
 
 async fn sweep(service: Arc<Service>) {

@@ -2,6 +2,7 @@
 
 use crate::authority::Authority;
 use crate::config::Config;
+use crate::denials::Denials;
 use crate::pools::Pools;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use std::num::NonZeroU32;
@@ -17,6 +18,8 @@ pub struct Service {
     pub rates: DefaultKeyedRateLimiter<String>,
     /// Refused credentials by address.
     pub failures: DefaultKeyedRateLimiter<String>,
+    /// Refused calls that the audit log does not tell of yet.
+    pub denials: Denials,
     /// Told when there is something to provision.
     pub wake: Notify,
 }
@@ -38,6 +41,7 @@ impl Service {
             authority: Authority::new()?,
             rates: per_minute(config.api.rate_per_minute),
             failures: per_minute(config.api.unauthenticated_per_minute),
+            denials: Denials::default(),
             wake: Notify::new(),
             pools,
             config,

@@ -133,7 +133,13 @@ async fn route(
         Scope::Platform => None,
         Scope::Own => known.caller.tenant(),
     };
-    let permitted = service.authority.permit(&known.caller, route.permission, object)?;
+    let permitted = service.authority.permit(&known.caller, route.permission, object);
+    let permitted = permitted.inspect_err(|refusal| {
+        let (caller, own, ip) =
+            (&known.caller, known.own_tenant.as_ref(), address.ip().to_string());
+        let permission = Some(route.permission);
+        service.denials.of_caller(caller, own, permission, refusal.code, &ip, now_ms());
+    })?;
     if service.rates.check_key(&known.caller.id).is_err() {
         return Err(Refusal::new(
             Code::RateLimited,
@@ -206,6 +212,9 @@ async fn authenticate(
     };
     known.map_err(|refusal| {
         let is_failure = refusal.code.status() == StatusCode::UNAUTHORIZED;
+        if is_failure {
+            service.denials.of_address(refusal.code, &address.ip().to_string(), now_ms());
+        }
         match is_failure && service.failures.check_key(&address.ip().to_string()).is_err() {
             true => Refusal::new(
                 Code::RateLimited,

@@ -145,3 +145,40 @@ fn settings_come_from_the_nearest_level_that_has_one() {
     let gone = control.ask_with(&admin, "DELETE", own, "if-match: \"1\"\r\n", None);
     assert_eq!((gone.status, origin().as_str()), (204, "platform"));
 }
+
+#[test]
+fn refused_calls_are_counted_in_the_log_that_they_belong_to() {
+    let control = Control::start();
+    control.tenant("acme");
+    let (admin, member) =
+        (control.key("acme", &["tenant-admin"], &[]), control.key("acme", &["member"], &[]));
+    for _ in 0..7 {
+        assert_eq!(control.ask(&member, "GET", "/v1/tenants/acme", None).code(), "forbidden");
+        assert_eq!(control.call("GET", "/v1/me", "", None).code(), "unauthenticated");
+    }
+    let denied = |key: &str, path: &str| {
+        let path = format!("{path}?outcome=denied");
+        let began = std::time::Instant::now();
+        loop {
+            let list = control.ask(key, "GET", &path, None).json();
+            let events = list["data"].as_array().unwrap().clone();
+            let count: i64 = events.iter().map(|event| event["count"].as_i64().unwrap()).sum();
+            if count >= 7 || began.elapsed() > crate::service::READY {
+                return (events[0].clone(), count, events.len());
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+    };
+    let (event, count, events) = denied(&admin, "/v1/tenants/acme/audit-events");
+    assert_eq!(
+        (&event["action"], &event["resource"]["id"]),
+        (&json!("call.forbidden"), &json!("tenant:read"))
+    );
+    assert!(count == 7 && events <= 2, "{count} in {events}");
+    let (event, count, events) = denied(&control.admin, "/v1/audit-events");
+    assert_eq!(
+        (&event["action"], &event["source_address"]),
+        (&json!("call.unauthenticated"), &json!("127.0.0.1"))
+    );
+    assert!(count == 7 && events <= 2, "{count} in {events}");
+}

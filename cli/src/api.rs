@@ -1,0 +1,97 @@
+//! Calls of the control plane's API.
+
+use crate::exit::Exit;
+use serde_json::Value as Json;
+use std::time::Duration;
+use ureq::http::{Method, Request};
+use ureq::{Agent, AsSendBody, SendBody};
+
+/// Longer than the longest wait that the API grants.
+const CALL_TIMEOUT: Duration = Duration::from_secs(35);
+
+/// Where the API is, and what opens it. No `Debug`: it holds a key.
+pub(crate) struct Api {
+    agent: Agent,
+    pub(crate) url: String,
+    key: String,
+}
+
+/// What the API said.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) etag: Option<String>,
+    pub(crate) json: Json,
+}
+
+impl Api {
+    pub(crate) fn new(url: &str, key: &str) -> Api {
+        let config = Agent::config_builder()
+            .timeout_global(Some(CALL_TIMEOUT))
+            .http_status_as_error(false)
+            .allow_non_standard_methods(true)
+            .build();
+        Api {
+            agent: config.into(),
+            url: url.trim_end_matches('/').to_owned(),
+            key: key.trim().to_owned(),
+        }
+    }
+
+    /// One call; `if_match` is an ETag.
+    ///
+    /// # Errors
+    /// A sentence: nobody answers there.
+    pub(crate) fn call(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Json>,
+        if_match: Option<&str>,
+    ) -> Result<Answer, String> {
+        let url = format!("{}{path}", self.url);
+        let said = |error: &dyn std::fmt::Display| format!("{url}: {error}");
+        let method = method.parse::<Method>().map_err(|error| said(&error))?;
+        let mut request = Request::builder().method(method).uri(&url);
+        request = request.header("authorization", format!("Bearer {}", self.key));
+        if let Some(etag) = if_match {
+            request = request.header("if-match", etag);
+        }
+        let text = body.map(Json::to_string);
+        let answered = match &text {
+            None => request.body(SendBody::none()).map(|request| self.agent.run(request)),
+            Some(text) => {
+                let request = request.header("content-type", "application/json");
+                let mut text = text.as_str();
+                request.body(text.as_body()).map(|request| self.agent.run(request))
+            }
+        };
+        let answered = answered.map_err(|error| said(&error))?;
+        let mut answer = answered.map_err(|error| said(&error))?;
+        let text = answer.body_mut().read_to_string().map_err(|error| said(&error))?;
+        let etag = answer.headers().get("etag").and_then(|etag| etag.to_str().ok());
+        Ok(Answer {
+            status: answer.status().as_u16(),
+            etag: etag.map(str::to_owned),
+            json: serde_json::from_str(&text).unwrap_or_default(),
+        })
+    }
+}
+
+impl Answer {
+    pub(crate) fn is_ok(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// How a command ends that got this refusal, and what it says.
+    pub(crate) fn refusal(&self) -> (Exit, String) {
+        let error = &self.json["error"];
+        let text = |name: &str| error[name].as_str().unwrap_or("").to_owned();
+        let exit = match self.status {
+            401 | 403 => Exit::NotPermitted,
+            400 | 413 | 415 | 422 => Exit::Usage,
+            502..=504 => Exit::Unreachable,
+            _ => Exit::No,
+        };
+        (exit, format!("{} ({}): {}", text("code"), self.status, text("message")))
+    }
+}
