@@ -36,7 +36,7 @@ lint: setup-lint
 
 bench: setup
 	$(CARGO) build --release --package tollgate-sidecar
-	cd benches && $(CARGO) run --release --bin bench
+	cd benches && MIMALLOC_PURGE_DELAY=-1 $(CARGO) run --release --bin bench
 
 parity: setup
 	CASES=$(CASES) $(CARGO) test --package tollgate-oracle --test parity -- --nocapture

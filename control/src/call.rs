@@ -26,6 +26,8 @@ pub struct Call {
     /// Values of the path's `{…}`, the tenant's left out, in order.
     pub parameters: Vec<String>,
     pub query: BTreeMap<String, String>,
+    /// Members of the query that the route knows.
+    pub filters: &'static [&'static str],
     pub body: Option<Json>,
     pub if_match: Option<String>,
     pub if_none_match: Option<String>,
@@ -40,6 +42,8 @@ pub struct Call {
 pub struct Reply {
     pub status: StatusCode,
     pub body: Option<Json>,
+    /// A page instead of an object.
+    pub html: Option<String>,
     pub etag: Option<String>,
     pub location: Option<String>,
     /// A member of the body that is shown once: left out of replays.
@@ -51,6 +55,7 @@ impl Reply {
         Reply {
             status: StatusCode::OK,
             body: Some(body),
+            html: None,
             etag: None,
             location: None,
             secret_member: None,

@@ -8,7 +8,7 @@ use serde_json::json;
 
 /// `GET /v1/clusters`.
 pub async fn list(call: &Call) -> Result<Reply, Stop> {
-    let page = Page::read(call, &[])?;
+    let page = Page::read(call)?;
     let statement = "SELECT c.id, c.region, c.jurisdiction, c.state, c.tenants_max, c.version, rfc3339(c.created_at), \
         (SELECT count(*) FROM placements p WHERE p.cluster_id = c.id) FROM clusters c WHERE c.id > $1 ORDER BY c.id LIMIT $2";
     let conn = call.platform().await?;

@@ -4,7 +4,7 @@ use crate::sql::{self, bigint, text};
 use tokio_postgres::GenericClient;
 
 /// How long a job may stay silent before another takes over.
-const LEASE_SECONDS: f64 = 15.0;
+const LEASE_SECONDS: f64 = 10.0;
 
 /// The right to work on one thing until it expires.
 #[derive(Debug)]

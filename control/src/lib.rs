@@ -23,6 +23,7 @@ pub mod denials;
 pub mod lease;
 pub mod me;
 pub mod migrate;
+pub mod openapi;
 pub mod operations;
 pub mod ops;
 pub mod page;

@@ -27,11 +27,12 @@ pub struct Page {
 }
 
 impl Page {
-    /// Reads `limit` and `cursor`; other members of the query are the filter.
+    /// Reads `limit` and `cursor`; the other members that the route knows are the filter.
     ///
     /// # Errors
     /// `invalid`, `invalid-cursor`.
-    pub fn read(call: &Call, filters: &[&str]) -> Result<Page, Refusal> {
+    pub fn read(call: &Call) -> Result<Page, Refusal> {
+        let filters = call.filters;
         let unknown = call.query.keys().find(|name| {
             !filters.contains(&name.as_str()) && !["limit", "cursor"].contains(&name.as_str())
         });

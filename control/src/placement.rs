@@ -118,3 +118,31 @@ impl KnownTenant {
         Some(VerifiedTenant { id: self.id.clone(), placement, is_being_provisioned })
     }
 }
+
+/// Tenants that were given up and still have a placement.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) async fn given_up(
+    platform: &impl GenericClient,
+) -> Result<Vec<(String, Placement)>, tokio_postgres::Error> {
+    let statement = format!(
+        "{KNOWN} WHERE t.state = 'destroyed' AND p.tenant_id IS NOT NULL ORDER BY t.id LIMIT 100"
+    );
+    let rows = platform.query_typed(&statement, &[]).await?;
+    let known = rows.iter().map(KnownTenant::of);
+    Ok(known.filter_map(|tenant| Some((tenant.id, tenant.placement?))).collect())
+}
+
+/// Removes a placement whose database is gone.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) async fn forget(
+    platform: &impl GenericClient,
+    tenant: &str,
+) -> Result<(), tokio_postgres::Error> {
+    sql::run(platform, "DELETE FROM placements WHERE tenant_id = $1", &[text(&tenant)])
+        .await
+        .map(|_| ())
+}

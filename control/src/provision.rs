@@ -10,7 +10,7 @@ use crate::database::{OWNER_ROLE, TENANT_ROLE};
 use crate::lease::Lease;
 use crate::migrate::{template_name, tenant_schema_version};
 use crate::operations::store::{self, Operation};
-use crate::placement::{KnownTenant, Placement};
+use crate::placement::{self, KnownTenant, Placement};
 use crate::pools::Conn;
 use crate::random::base32;
 use crate::service::Service;
@@ -57,6 +57,36 @@ async fn look(service: &Arc<Service>, holder: &str) -> Result<(), Refusal> {
     }
     while let Some(done) = tasks.join_next().await {
         done.map_err(Refusal::internal)??;
+    }
+    clean_up(service, holder).await
+}
+
+/// Erases what was made for tenants that were given up before they were ready: database, role, placement.
+async fn clean_up(service: &Service, holder: &str) -> Result<(), Refusal> {
+    let platform = service.pools.platform().await?;
+    for (tenant, placement) in placement::given_up(&*platform).await? {
+        let Some(lease) = Lease::take(&*platform, &format!("erase/{tenant}"), holder).await? else {
+            continue;
+        };
+        let addresses = service.pools.addresses();
+        let admin = addresses.admin(addresses.platform_database()).await?;
+        let database = quoted(&placement.database);
+        admin.batch_execute(&format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)")).await?;
+        admin.batch_execute(&format!("DROP ROLE IF EXISTS {}", quoted(&placement.role))).await?;
+        let mut conn = service.pools.platform().await?;
+        let (tx, is_open) = conn.begin().await?;
+        placement::forget(&tx, &tenant).await?;
+        let event = Event {
+            action: "tenant.erased",
+            tenant_id: Some(&tenant),
+            resource: ("tenant", &tenant),
+            before: None,
+            after: None,
+        };
+        append(&tx, &Origin::system("provision"), &event).await?;
+        tx.commit().await?;
+        *is_open = false;
+        lease.give_back(&*platform).await?;
     }
     Ok(())
 }
@@ -265,6 +295,9 @@ impl Job<'_> {
             tenants::store::set_state(&tx, self.tenant_id(), "active").await.map_err(said)?;
             self.event(&tx, "tenant.activated").await?;
         }
+        // With the operation its last step: nobody looks at it again.
+        let last = i32::try_from(store::PROVISION.len()).unwrap_or(i32::MAX);
+        store::end_step(&tx, &self.operation.id, last, None).await.map_err(said)?;
         store::set_state(&tx, &self.operation.id, "succeeded", None).await.map_err(said)?;
         tx.commit().await.map_err(said)?;
         *is_open = false;

@@ -30,6 +30,13 @@ pub struct Route {
     /// A suspended tenant's administrators and auditors may still call it.
     pub while_suspended: bool,
     pub handler: for<'c> fn(&'c Call) -> Answered<'c>,
+    pub summary: &'static str,
+    /// Members of the query beside `limit`, `cursor` and `dry_run`.
+    pub filters: &'static [&'static str],
+    /// The schema of its body.
+    pub body: Option<&'static str>,
+    /// Status and schema of its answer; an empty one is no body.
+    pub answer: (u16, &'static str),
 }
 
 impl std::fmt::Debug for Route {
@@ -47,7 +54,8 @@ pub enum Found {
 }
 
 macro_rules! routes {
-    ($($method:ident $path:literal [$permission:literal] $scope:ident $suspended:literal $handler:path;)*) => {
+    ($($method:ident $path:literal [$permission:literal] $scope:ident $suspended:literal $handler:path:
+        $summary:literal [$($filter:literal)*] $body:tt => $status:literal $answer:literal;)*) => {
         /// All of them.
         pub static ROUTES: &[Route] = &[$(Route {
             method: Method::$method,
@@ -56,46 +64,87 @@ macro_rules! routes {
             scope: Scope::$scope,
             while_suspended: $suspended,
             handler: |call| Box::pin($handler(call)),
+            summary: $summary,
+            filters: &[$($filter),*],
+            body: routes!(@body $body),
+            answer: ($status, $answer),
         },)*];
     };
+    (@body -) => { None };
+    (@body $name:literal) => { Some($name) };
 }
 
 routes! {
-    GET "/v1/me" ["me"] Own true me::show;
-    POST "/v1/tenants" ["tenant:create"] Platform false tenants::api::create;
-    GET "/v1/tenants" ["tenant:list"] Own false tenants::api::list;
-    GET "/v1/tenants/{tenant_id}" ["tenant:read"] Tenant true tenants::api::show;
-    PATCH "/v1/tenants/{tenant_id}" ["tenant:update"] Tenant false tenants::api::update;
-    POST "/v1/tenants/{tenant_id}/suspend" ["tenant:suspend"] Tenant false tenants::api::suspend;
-    POST "/v1/tenants/{tenant_id}/resume" ["tenant:suspend"] Tenant false tenants::api::resume;
-    GET "/v1/operations" ["operation:read"] Own false operations::api::list;
-    GET "/v1/operations/{id}" ["operation:read"] Own false operations::api::show;
-    POST "/v1/operations/{id}/retry" ["operation:update"] Platform false operations::api::retry;
-    POST "/v1/operations/{id}/cancel" ["operation:update"] Platform false operations::api::cancel;
-    GET "/v1/clusters" ["cluster:read"] Platform false clusters::list;
-    GET "/v1/settings" ["setting:read"] Platform false settings::list;
-    GET "/v1/settings/{key}" ["setting:read"] Platform false settings::show;
-    PUT "/v1/settings/{key}" ["setting:update"] Platform false settings::put;
-    DELETE "/v1/settings/{key}" ["setting:update"] Platform false settings::delete;
-    GET "/v1/tenants/{tenant_id}/settings" ["setting:read"] Tenant false settings::list;
-    GET "/v1/tenants/{tenant_id}/settings/{key}" ["setting:read"] Tenant false settings::show;
-    PUT "/v1/tenants/{tenant_id}/settings/{key}" ["setting:update"] Tenant false settings::put;
-    DELETE "/v1/tenants/{tenant_id}/settings/{key}" ["setting:update"] Tenant false settings::delete;
-    POST "/v1/api-keys" ["api-key:create"] Platform false api_keys::api::create;
-    GET "/v1/api-keys" ["api-key:read"] Platform false api_keys::api::list;
-    GET "/v1/api-keys/{id}" ["api-key:read"] Platform false api_keys::api::show;
-    PATCH "/v1/api-keys/{id}" ["api-key:update"] Platform false api_keys::api::update;
-    DELETE "/v1/api-keys/{id}" ["api-key:revoke"] Platform false api_keys::api::revoke;
-    POST "/v1/api-keys/{id}/rotate" ["api-key:update"] Platform false api_keys::api::rotate;
-    POST "/v1/tenants/{tenant_id}/api-keys" ["api-key:create"] Tenant false api_keys::api::create;
-    GET "/v1/tenants/{tenant_id}/api-keys" ["api-key:read"] Tenant false api_keys::api::list;
-    GET "/v1/tenants/{tenant_id}/api-keys/{id}" ["api-key:read"] Tenant false api_keys::api::show;
-    PATCH "/v1/tenants/{tenant_id}/api-keys/{id}" ["api-key:update"] Tenant false api_keys::api::update;
-    DELETE "/v1/tenants/{tenant_id}/api-keys/{id}" ["api-key:revoke"] Tenant false api_keys::api::revoke;
-    POST "/v1/tenants/{tenant_id}/api-keys/{id}/rotate" ["api-key:update"] Tenant false api_keys::api::rotate;
-    GET "/v1/audit-events" ["audit:read"] Platform false audit_events::list;
-    GET "/v1/tenants/{tenant_id}/audit-events" ["audit:read"] Tenant true audit_events::list;
-    GET "/v1/roles" ["role:read"] Own false me::roles;
+    GET "/v1/me" ["me"] Own true me::show:
+        "Who the caller is and what it may do" [] - => 200 "Me";
+    POST "/v1/tenants" ["tenant:create"] Platform false tenants::api::create:
+        "Make a tenant, with a database of its own" [] "NewTenant" => 202 "TenantMade";
+    GET "/v1/tenants" ["tenant:list"] Own false tenants::api::list:
+        "All tenants; a tenant sees itself" ["state"] - => 200 "TenantList";
+    GET "/v1/tenants/{tenant_id}" ["tenant:read"] Tenant true tenants::api::show:
+        "One tenant" [] - => 200 "Tenant";
+    PATCH "/v1/tenants/{tenant_id}" ["tenant:update"] Tenant false tenants::api::update:
+        "Change the display name or labels" [] "TenantPatch" => 200 "Tenant";
+    POST "/v1/tenants/{tenant_id}/suspend" ["tenant:suspend"] Tenant false tenants::api::suspend:
+        "Refuse everything of a tenant until it is resumed" [] "Reason" => 200 "Tenant";
+    POST "/v1/tenants/{tenant_id}/resume" ["tenant:suspend"] Tenant false tenants::api::resume:
+        "End a suspension" [] "Reason" => 200 "Tenant";
+    GET "/v1/operations" ["operation:read"] Own false operations::api::list:
+        "Operations, oldest first" ["tenant_id" "state"] - => 200 "OperationList";
+    GET "/v1/operations/{id}" ["operation:read"] Own false operations::api::show:
+        "One operation; waits for its end" ["wait_ms"] - => 200 "Operation";
+    POST "/v1/operations/{id}/retry" ["operation:update"] Platform false operations::api::retry:
+        "Try a failed operation again" [] - => 200 "Operation";
+    POST "/v1/operations/{id}/cancel" ["operation:update"] Platform false operations::api::cancel:
+        "Give a failed operation up and clean up" [] - => 200 "Operation";
+    GET "/v1/clusters" ["cluster:read"] Platform false clusters::list:
+        "Where databases can be" [] - => 200 "ClusterList";
+    GET "/v1/settings" ["setting:read"] Platform false settings::list:
+        "All settings" [] - => 200 "SettingList";
+    GET "/v1/settings/{key}" ["setting:read"] Platform false settings::show:
+        "One setting and where its value comes from" [] - => 200 "Setting";
+    PUT "/v1/settings/{key}" ["setting:update"] Platform false settings::put:
+        "Set a value" [] "SettingPut" => 200 "Setting";
+    DELETE "/v1/settings/{key}" ["setting:update"] Platform false settings::delete:
+        "Back to what the level above says" [] - => 204 "";
+    GET "/v1/tenants/{tenant_id}/settings" ["setting:read"] Tenant false settings::list:
+        "All settings" [] - => 200 "SettingList";
+    GET "/v1/tenants/{tenant_id}/settings/{key}" ["setting:read"] Tenant false settings::show:
+        "One setting and where its value comes from" [] - => 200 "Setting";
+    PUT "/v1/tenants/{tenant_id}/settings/{key}" ["setting:update"] Tenant false settings::put:
+        "Set a value" [] "SettingPut" => 200 "Setting";
+    DELETE "/v1/tenants/{tenant_id}/settings/{key}" ["setting:update"] Tenant false settings::delete:
+        "Back to what the level above says" [] - => 204 "";
+    POST "/v1/api-keys" ["api-key:create"] Platform false api_keys::api::create:
+        "Make a key; its secret is shown once" [] "NewApiKey" => 201 "ApiKeyMade";
+    GET "/v1/api-keys" ["api-key:read"] Platform false api_keys::api::list:
+        "All keys, without secrets" [] - => 200 "ApiKeyList";
+    GET "/v1/api-keys/{id}" ["api-key:read"] Platform false api_keys::api::show:
+        "One key" [] - => 200 "ApiKey";
+    PATCH "/v1/api-keys/{id}" ["api-key:update"] Platform false api_keys::api::update:
+        "Change its name" [] "ApiKeyPatch" => 200 "ApiKey";
+    DELETE "/v1/api-keys/{id}" ["api-key:revoke"] Platform false api_keys::api::revoke:
+        "Revoke it at once" [] - => 204 "";
+    POST "/v1/api-keys/{id}/rotate" ["api-key:update"] Platform false api_keys::api::rotate:
+        "A new secret; the old one works for the overlap" [] "Rotate" => 200 "ApiKeyMade";
+    POST "/v1/tenants/{tenant_id}/api-keys" ["api-key:create"] Tenant false api_keys::api::create:
+        "Make a key; its secret is shown once" [] "NewApiKey" => 201 "ApiKeyMade";
+    GET "/v1/tenants/{tenant_id}/api-keys" ["api-key:read"] Tenant false api_keys::api::list:
+        "All keys, without secrets" [] - => 200 "ApiKeyList";
+    GET "/v1/tenants/{tenant_id}/api-keys/{id}" ["api-key:read"] Tenant false api_keys::api::show:
+        "One key" [] - => 200 "ApiKey";
+    PATCH "/v1/tenants/{tenant_id}/api-keys/{id}" ["api-key:update"] Tenant false api_keys::api::update:
+        "Change its name" [] "ApiKeyPatch" => 200 "ApiKey";
+    DELETE "/v1/tenants/{tenant_id}/api-keys/{id}" ["api-key:revoke"] Tenant false api_keys::api::revoke:
+        "Revoke it at once" [] - => 204 "";
+    POST "/v1/tenants/{tenant_id}/api-keys/{id}/rotate" ["api-key:update"] Tenant false api_keys::api::rotate:
+        "A new secret; the old one works for the overlap" [] "Rotate" => 200 "ApiKeyMade";
+    GET "/v1/audit-events" ["audit:read"] Platform false audit_events::list:
+        "The platform's audit log, oldest first" ["action" "actor" "resource" "outcome" "from" "to" "log"] - => 200 "AuditEventList";
+    GET "/v1/tenants/{tenant_id}/audit-events" ["audit:read"] Tenant true audit_events::list:
+        "A tenant's audit log, oldest first" ["action" "actor" "resource" "outcome" "from" "to" "log"] - => 200 "AuditEventList";
+    GET "/v1/roles" ["role:read"] Own false me::roles:
+        "Built-in roles and their permissions" [] - => 200 "RoleList";
 }
 
 /// The route of a method and a path's decoded segments.

@@ -134,7 +134,7 @@ fn json_of(setting: &Setting, shown: &Shown) -> Json {
 
 /// `GET …/settings`.
 pub async fn list(call: &Call) -> Result<Reply, Stop> {
-    let page = Page::read(call, &[])?;
+    let page = Page::read(call)?;
     let limit = usize::try_from(page.fetched()).unwrap_or(usize::MAX);
     let mut items = Vec::new();
     let wanted = SETTINGS.iter().filter(|setting| setting.key > page.after.as_str());

@@ -5,12 +5,12 @@ use crate::audit::{Actor, Origin};
 use crate::call::{Call, Reply};
 use crate::code::{Code, Refusal};
 use crate::credential::{self, Known, Owner};
-use crate::ops;
 use crate::placement::KnownTenant;
 use crate::random::{id, now_ms};
 use crate::routes::{self, Found, Route, Scope};
 use crate::service::Service;
 use crate::write::Stop;
+use crate::{openapi, ops};
 use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, State};
 use axum::response::Response;
@@ -55,7 +55,7 @@ pub async fn answer(
     let mut response = match answered {
         Ok(reply) => shown(reply, &parts),
         Err(Stop::Replayed(reply)) => {
-            let mut response = shown(reply, &parts);
+            let mut response = shown(*reply, &parts);
             let replayed = HeaderName::from_static("idempotent-replayed");
             response.headers_mut().insert(replayed, HeaderValue::from_static("true"));
             response
@@ -108,10 +108,17 @@ async fn route(
         }
         _ => {}
     }
+    let is_docs = matches!(path, "/openapi.json" | "/docs") && parts.method == Method::GET;
+    if is_docs && service.config.api.public_docs {
+        return Ok(docs(service, path));
+    }
     let segments = segments(path)?;
     let query = query(parts.uri.query().unwrap_or(""))?;
     let known = authenticate(service, &parts.headers, address).await?;
     check_headers(service, &parts.headers, &known, &segments)?;
+    if is_docs {
+        return Ok(docs(service, path));
+    }
     let tenant = tenant_of(service, &known, &segments).await?;
     let found = routes::find(&parts.method, &segments);
     check_state(&known, tenant.as_ref(), &found)?;
@@ -157,6 +164,7 @@ async fn route(
         parameters,
         is_dry_run: query.get("dry_run").is_some_and(|value| value == "true"),
         query,
+        filters: route.filters,
         body,
         if_match: header_text(&parts.headers, &header::IF_MATCH),
         if_none_match: header_text(&parts.headers, &header::IF_NONE_MATCH),
@@ -165,6 +173,15 @@ async fn route(
         caller: known.caller,
     };
     (route.handler)(&call).await
+}
+
+/// The API's own description.
+fn docs(service: &Service, path: &str) -> Reply {
+    let server = &service.config.platform.public_url;
+    match path {
+        "/docs" => Reply { html: Some(openapi::page(server)), body: None, ..Reply::ok(Json::Null) },
+        _ => Reply::ok(openapi::document(server)),
+    }
 }
 
 /// The decoded segments of a path.
@@ -385,6 +402,11 @@ fn shown(reply: Reply, parts: &Parts) -> Response {
         false => (reply.status, reply.body),
     };
     let mut response = json_response(status, body.as_ref());
+    if let Some(html) = reply.html {
+        *response.body_mut() = Body::from(html);
+        let kind = HeaderValue::from_static("text/html; charset=utf-8");
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    }
     for (name, value) in [(header::ETAG, &reply.etag), (header::LOCATION, &reply.location)] {
         if let Some(value) = value.as_ref().and_then(|value| HeaderValue::from_str(value).ok()) {
             response.headers_mut().insert(name, value);

@@ -15,7 +15,7 @@ use tokio_postgres::Transaction;
 pub enum Stop {
     Refused(Refusal),
     /// The same call was answered before.
-    Replayed(Reply),
+    Replayed(Box<Reply>),
 }
 
 impl From<Refusal> for Stop {
@@ -80,15 +80,16 @@ impl<'c> Write<'c> {
         let status = u16::try_from(row.get::<_, i32>(1)).ok();
         let header = |name: &str| headers[name].as_str().map(str::to_owned);
         let body: Json = row.get(3);
-        Err(Stop::Replayed(Reply {
+        Err(Stop::Replayed(Box::new(Reply {
             status: status
                 .and_then(|code| StatusCode::from_u16(code).ok())
                 .unwrap_or(StatusCode::OK),
             body: (!body.is_null()).then_some(body),
+            html: None,
             etag: header("etag"),
             location: header("location"),
             secret_member: None,
-        }))
+        })))
     }
 
     fn digest(&self) -> Vec<u8> {

@@ -189,7 +189,7 @@ async fn record(
 
 /// `GET …/api-keys`.
 pub async fn list(call: &Call) -> Result<Reply, Stop> {
-    let page = Page::read(call, &[])?;
+    let page = Page::read(call)?;
     let (conn, table) = home(call).await?;
     let keys = store::page(&**conn, table, &page.after, page.fetched()).await?;
     Ok(page.reply(call, keys.into_iter().map(|key| (key.id, key.json)).collect()))

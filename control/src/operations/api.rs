@@ -16,7 +16,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(25);
 
 /// `GET /v1/operations`.
 pub async fn list(call: &Call) -> Result<Reply, Stop> {
-    let page = Page::read(call, &["tenant_id", "state"])?;
+    let page = Page::read(call)?;
     let state = call.query.get("state").map(String::as_str);
     if let Some(state) = state.filter(|state| !STATES.contains(state)) {
         return Err(

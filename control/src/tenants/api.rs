@@ -103,7 +103,7 @@ async fn shown(write: &Write<'_>, id: &str, lock: bool) -> Result<Tenant, Refusa
 
 /// `GET /v1/tenants`: all of them, or the caller's own.
 pub async fn list(call: &Call) -> Result<Reply, Stop> {
-    let page = Page::read(call, &["state"])?;
+    let page = Page::read(call)?;
     let state = call.query.get("state").map(String::as_str);
     if let Some(state) = state.filter(|state| !STATES.contains(state)) {
         return Err(

@@ -1,8 +1,10 @@
 //! Tenants' lives: provisioned through any crash, suspended, resumed, audited.
 
-use crate::cluster::cluster;
+use crate::cluster::{Cluster, cluster};
 use crate::service::Control;
 use serde_json::json;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 #[test]
 fn a_tenant_is_made_through_any_number_of_kills() {
@@ -18,7 +20,7 @@ fn a_tenant_is_made_through_any_number_of_kills() {
     }
     let operations = control.ask(&control.admin, "GET", "/v1/operations", None).json();
     for operation in operations["data"].as_array().unwrap() {
-        let path = format!("/v1/operations/{}?wait_ms=30000", operation["id"].as_str().unwrap());
+        let path = format!("/v1/operations/{}?wait_ms=15000", operation["id"].as_str().unwrap());
         let ended = control.ask(&control.admin, "GET", &path, None);
         assert_eq!(ended.json()["state"], "succeeded", "{}", ended.text);
     }
@@ -30,6 +32,173 @@ fn a_tenant_is_made_through_any_number_of_kills() {
     let events =
         control.ask(&control.admin, "GET", "/v1/audit-events?action=tenant.activated", None).json();
     assert_eq!(events["data"].as_array().unwrap().len(), usize::try_from(count).unwrap());
+}
+
+/// Holds whoever has done a step before it is written down.
+const HOLD: &str = "CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+    IF NEW.name = TG_ARGV[0] AND NEW.state = 'succeeded' THEN PERFORM pg_sleep(60); END IF; RETURN NEW; END $$";
+
+#[test]
+fn each_step_may_be_killed_behind_its_effect() {
+    let steps = ["place", "role", "database", "grants", "schema", "defaults", "probe", "activate"];
+    std::thread::scope(|scope| {
+        for step in steps {
+            scope.spawn(move || killed_behind(step));
+        }
+    });
+}
+
+fn killed_behind(step: &str) {
+    let mut control = Control::start();
+    control.psql(HOLD).unwrap();
+    let trigger = format!(
+        "CREATE TRIGGER hold BEFORE UPDATE ON operation_steps FOR EACH ROW EXECUTE FUNCTION hold('{step}')"
+    );
+    control.psql(&trigger).unwrap();
+    let body = json!({"id": "acme", "display_name": "Acme"});
+    let made = control.ask(&control.admin, "POST", "/v1/tenants", Some(body)).json();
+    let held = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()";
+    let began = std::time::Instant::now();
+    while control.psql(held).unwrap() == "0" {
+        assert!(began.elapsed() < crate::service::READY, "{step}: {}", control.log());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    control.kill();
+    let free = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()";
+    control.psql(free).unwrap();
+    control.psql("DROP TRIGGER hold ON operation_steps").unwrap();
+    control.again();
+    let path =
+        format!("/v1/operations/{}?wait_ms=15000", made["operation"]["id"].as_str().unwrap());
+    let ended = control.ask(&control.admin, "GET", &path, None).json();
+    assert_eq!(
+        (&ended["state"], &ended["progress"]["done"]),
+        (&json!("succeeded"), &json!(8)),
+        "{step}: {ended}"
+    );
+    control.key("acme", &["member"], &[]);
+    // Once each, however often it was tried.
+    let log = control.ask(&control.admin, "GET", "/v1/audit-events?resource=acme", None).json();
+    let actions: Vec<_> = log["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| event["action"].as_str().unwrap())
+        .collect();
+    assert_eq!(actions, ["tenant.created", "tenant.placed", "tenant.activated"], "{step}");
+}
+
+#[test]
+fn what_cannot_be_made_is_retried_or_cleaned_up() {
+    let control = Control::start();
+    // While everybody may connect to the platform's database, no tenant passes its probe.
+    let open = |to: &str| control.psql(&format!("{to} PUBLIC")).unwrap();
+    open(&format!("GRANT CONNECT ON DATABASE {} TO", control.database));
+    let operations: Vec<String> = ["acme", "beta"]
+        .iter()
+        .map(|id| {
+            let body = json!({"id": id, "display_name": id});
+            let made = control.ask(&control.admin, "POST", "/v1/tenants", Some(body)).json();
+            made["operation"]["id"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    for operation in &operations {
+        let path = format!("/v1/operations/{operation}?wait_ms=15000");
+        let ended = (0..4)
+            .map(|_| control.ask(&control.admin, "GET", &path, None).json())
+            .find(|one| one["state"] == "failed");
+        let ended = ended.expect("it fails for good after eight tries");
+        assert_eq!(
+            (&ended["error"]["step"], &ended["steps"][6]["attempts"]),
+            (&json!("probe"), &json!(8))
+        );
+    }
+    assert_eq!(
+        control.ask(&control.admin, "GET", "/v1/tenants/acme", None).json()["state"],
+        "failed"
+    );
+    let (database, role) = control.placement("beta");
+    open(&format!("REVOKE CONNECT ON DATABASE {} FROM", control.database));
+    let act = |at: usize, what: &str| {
+        control.ask(
+            &control.admin,
+            "POST",
+            &format!("/v1/operations/{}/{what}", operations[at]),
+            Some(json!({})),
+        )
+    };
+    assert_eq!(act(0, "retry").json()["state"], "pending");
+    let path = format!("/v1/operations/{}?wait_ms=15000", operations[0]);
+    assert_eq!(control.ask(&control.admin, "GET", &path, None).json()["state"], "succeeded");
+    assert_eq!(act(0, "cancel").code(), "invalid-state");
+    assert_eq!(act(1, "cancel").json()["state"], "cancelled");
+    let left = format!(
+        "SELECT (SELECT count(*) FROM pg_database WHERE datname = '{database}') + (SELECT count(*) FROM pg_roles WHERE rolname = '{role}')"
+    );
+    let began = std::time::Instant::now();
+    while control.psql(&left).unwrap() != "0" {
+        assert!(began.elapsed() < crate::service::READY, "{}", control.log());
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert_eq!(
+        control.ask(&control.admin, "GET", "/v1/tenants/beta", None).json()["state"],
+        "destroyed"
+    );
+    let again = json!({"id": "beta", "display_name": "Again"});
+    assert_eq!(
+        control.ask(&control.admin, "POST", "/v1/tenants", Some(again)).code(),
+        "already-exists"
+    );
+}
+
+/// Postgres stops at once and comes back; whoever writes tries again until it is told that it is done.
+#[test]
+fn a_database_that_restarts_loses_nothing_and_does_nothing_twice() {
+    let cluster = Cluster::start("restart");
+    let control = Control::start_on(&cluster, &[]);
+    control.tenant("acme");
+    let key = control.key("acme", &["tenant-admin"], &[]);
+    let (stop, written) = (AtomicBool::new(false), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for writer in 0..4 {
+            let (control, key, stop, written) = (&control, &key, &stop, &written);
+            scope.spawn(move || {
+                for at in 0.. {
+                    if stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let name = format!("{writer}-{at}");
+                    let header = format!("idempotency-key: {name}\r\n");
+                    let body = || Some(json!({"name": name, "roles": ["member"]}));
+                    let began = std::time::Instant::now();
+                    while control
+                        .ask_with(key, "POST", "/v1/tenants/acme/api-keys", &header, body())
+                        .status
+                        != 201
+                    {
+                        assert!(began.elapsed() < crate::service::READY, "{}", control.log());
+                        std::thread::sleep(std::time::Duration::from_millis(20));
+                    }
+                    written.lock().unwrap().push(name);
+                }
+            });
+        }
+        for _ in 0..2 {
+            std::thread::sleep(std::time::Duration::from_millis(500));
+            cluster.restart();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        stop.store(true, Ordering::Relaxed);
+    });
+    let (database, _) = control.placement("acme");
+    let names = cluster
+        .psql(&database, "SELECT name FROM api_keys WHERE name <> 'test' ORDER BY name")
+        .unwrap();
+    let mut written = written.into_inner().unwrap();
+    written.sort();
+    assert!(written.len() > 20, "{}", written.len());
+    let found: Vec<&str> = names.lines().collect();
+    assert_eq!(found, written, "each once, none lost");
 }
 
 #[test]

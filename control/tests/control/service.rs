@@ -1,11 +1,13 @@
 //! `tollgate-control` on its own platform database and port, and a client that speaks HTTP.
 
-use crate::cluster::{Cluster, cluster};
+use crate::cluster::{Cluster, cluster, psql_in};
 use serde_json::{Value as Json, json};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -15,6 +17,8 @@ pub(crate) const READY: Duration = Duration::from_secs(20);
 /// A running service.
 pub(crate) struct Control {
     pub(crate) database: String,
+    /// Where its cluster is.
+    folder: PathBuf,
     pub(crate) admin: String,
     port: u16,
     pub(crate) ops: u16,
@@ -59,8 +63,11 @@ impl Control {
     }
 
     pub(crate) fn start_with(variables: &[(&str, &str)]) -> Control {
+        Control::start_on(cluster(), variables)
+    }
+
+    pub(crate) fn start_on(cluster: &Cluster, variables: &[(&str, &str)]) -> Control {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let cluster = cluster();
         let database = format!("platform_{}", NEXT.fetch_add(1, Ordering::Relaxed));
         cluster.psql("postgres", &format!("CREATE DATABASE {database}")).unwrap();
         let (port, ops) = (free_port(), free_port());
@@ -76,8 +83,9 @@ impl Control {
         let made = command(&all).args(["bootstrap", "--out"]).arg(&file).output().unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let admin = std::fs::read_to_string(&file).unwrap().trim().to_owned();
-        let child = spawn(&all, &database);
-        let control = Control { database, admin, port, ops, child, variables: all };
+        let child = spawn(&all, &cluster.folder, &database);
+        let folder = cluster.folder.clone();
+        let control = Control { database, folder, admin, port, ops, child, variables: all };
         control.wait_until_ready();
         control
     }
@@ -99,7 +107,7 @@ impl Control {
 
     /// Starts it again on the same database.
     pub(crate) fn again(&mut self) {
-        self.child = spawn(&self.variables, &self.database);
+        self.child = spawn(&self.variables, &self.folder, &self.database);
         self.wait_until_ready();
     }
 
@@ -109,12 +117,12 @@ impl Control {
     }
 
     pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(cluster().folder.join(format!("{}.log", self.database)))
-            .unwrap_or_default()
+        let path = self.folder.join(format!("{}.log", self.database));
+        std::fs::read_to_string(path).unwrap_or_default()
     }
 
     pub(crate) fn psql(&self, statement: &str) -> Result<String, String> {
-        cluster().psql(&self.database, statement)
+        psql_in(&self.folder, &self.database, statement)
     }
 
     /// One request on a connection of its own; `headers` are whole lines.
@@ -182,22 +190,23 @@ fn command(variables: &[(String, String)]) -> Command {
     command
 }
 
-fn spawn(variables: &[(String, String)], database: &str) -> Child {
-    let path = cluster().folder.join(format!("{database}.log"));
+fn spawn(variables: &[(String, String)], folder: &Path, database: &str) -> Child {
+    let path = folder.join(format!("{database}.log"));
     let log = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
     command(variables).arg("serve").stdout(Stdio::null()).stderr(log).spawn().unwrap()
 }
 
 /// One master key for the cluster: the platform's role has one password.
 fn master_key(cluster: &Cluster) -> String {
-    static KEY: std::sync::OnceLock<()> = std::sync::OnceLock::new();
+    static KEY: Mutex<()> = Mutex::new(());
     let path = cluster.folder.join("master.key");
-    KEY.get_or_init(|| {
-        let made =
-            Command::new("sh").args(["-c", "head -c 32 /dev/urandom | base64"]).output().unwrap();
+    let _one_at_a_time = KEY.lock().unwrap();
+    if !path.exists() {
+        let random = ["-c", "head -c 32 /dev/urandom | base64"];
+        let made = Command::new("sh").args(random).output().unwrap();
         std::fs::write(&path, made.stdout).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-    });
+    }
     path.display().to_string()
 }
 

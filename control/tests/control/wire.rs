@@ -328,3 +328,27 @@ fn every_route_and_code_has_a_series_and_the_scrape_is_apart() {
     assert_eq!(control.ask(&control.admin, "GET", "/metrics", None).code(), "route-not-found");
     assert_eq!(exchange(control.ops, "GET", "/readyz", "", "").status, 200);
 }
+
+#[test]
+fn the_document_needs_a_credential_unless_it_is_public() {
+    let control = Control::start();
+    for path in ["/openapi.json", "/docs"] {
+        assert_eq!(control.call("GET", path, "", None).code(), "unauthenticated");
+        assert_eq!(control.ask(&control.admin, "GET", path, None).status, 200);
+    }
+    let public = Control::start_with(&[
+        ("TOLLGATE_API__PUBLIC_DOCS", "true"),
+        ("TOLLGATE_PLATFORM__PUBLIC_URL", "https://api.example.com/a/b/"),
+    ]);
+    let document = public.call("GET", "/openapi.json", "", None).json();
+    assert_eq!(document["servers"][0]["url"], "https://api.example.com/a/b/");
+    assert!(public.call("GET", "/docs", "", None).head.contains("text/html"));
+    // Links carry the prefix behind which clients reach the API.
+    let body = json!({"id": "acme", "display_name": "Acme"});
+    let made = public.ask(&public.admin, "POST", "/v1/tenants", Some(body));
+    assert!(
+        made.header("location").unwrap().starts_with("/a/b/v1/operations/op_"),
+        "{}",
+        made.head
+    );
+}
