@@ -68,7 +68,9 @@ impl Sidecar {
         command.stderr(log).envs(variables.iter().copied());
         let sidecar = Sidecar { child: command.spawn().unwrap(), folder };
         let began = Instant::now();
-        while UnixStream::connect(sidecar.socket()).is_err() {
+        // Both doors: the second socket is bound a moment after the first.
+        let is_open = |socket: PathBuf| UnixStream::connect(socket).is_ok();
+        while !is_open(sidecar.socket()) || !is_open(sidecar.http_socket()) {
             assert!(began.elapsed() < READY, "{}", sidecar.log());
             std::thread::sleep(Duration::from_millis(5));
         }
