@@ -323,11 +323,16 @@ struct Up {
     port: String,
 }
 
-/// A port that nobody listens on, nor 1 000 above it.
+/// A port that nobody listens on, nor 1 000 above it; below those that outgoing connections are given.
 fn free_port() -> u16 {
-    let bind = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port));
-    let free = std::iter::repeat_with(|| bind(0).unwrap().local_addr().unwrap().port());
-    free.take(100).find(|port| *port < 64_000 && bind(port + 1_000).is_ok()).unwrap()
+    static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    let first = usize::try_from(std::process::id()).unwrap() * 31;
+    let port = |_| {
+        let next = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        u16::try_from(10_000 + (first + next) % 20_000).unwrap()
+    };
+    let is_free = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
+    (0..1_000).map(port).find(|port| is_free(*port) && is_free(port + 1_000)).unwrap()
 }
 
 impl Up {

@@ -210,9 +210,16 @@ fn master_key(cluster: &Cluster) -> String {
     path.display().to_string()
 }
 
-/// A port that nobody listens on.
+/// A port that nobody listens on, below those that outgoing connections are given.
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let first = usize::try_from(std::process::id()).unwrap() * 31;
+    let port = |_| {
+        let at = (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
+        u16::try_from(10_000 + at).unwrap()
+    };
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    (0..1_000).map(port).find(is_free).unwrap()
 }
 
 pub(crate) fn exchange(port: u16, method: &str, path: &str, headers: &str, body: &str) -> Answer {
