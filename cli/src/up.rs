@@ -85,7 +85,13 @@ fn start(places: &Places, arguments: &Arguments) -> Result<(), Failed> {
     if arguments.foreground {
         let _ = waited_signals().thread_block();
     }
-    let written = demo::write(&ground.policies().join("demo"))?;
+    let folder = ground.policies().join("demo");
+    let written = demo::write(&folder)?;
+    if written {
+        // The control plane publishes it from there.
+        ground.own(&folder)?;
+        demo::FILES.iter().try_for_each(|(name, _)| ground.own(&folder.join(name)))?;
+    }
     let note = |is_new: bool, new: &str| if is_new { new.to_owned() } else { String::new() };
     let made = postgres::start(&ground)?;
     let note_made = note(made, "   made now");
@@ -96,6 +102,7 @@ fn start(places: &Places, arguments: &Arguments) -> Result<(), Failed> {
     control::start(&ground)?;
     steps.done("control", &ground.api());
     let is_new = admin::ensure_demo(&ground)?;
+    admin::await_published(&ground)?;
     let policy = note(written, ", its policy written");
     steps.done("tenant", &format!("demo{}{policy}", note(is_new, ": made")));
     sidecar::start(&ground)?;

@@ -1,7 +1,7 @@
 //! One call on its way to its handler: what the layer has read and checked, so that a handler need not.
 
-use crate::audit::{Actor, Event, Origin, append};
-use crate::authority::{Permission, Permitted};
+use crate::audit::Origin;
+use crate::authority::Permitted;
 use crate::code::{Code, Refusal};
 use crate::credential::Caller;
 use crate::placement::{KnownTenant, VerifiedTenant};
@@ -12,25 +12,20 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tokio_postgres::GenericClient;
 
 /// A call that may be answered.
 #[derive(Debug)]
 pub struct Call {
     pub service: Arc<Service>,
     pub caller: Caller,
-    pub permission: Permission,
     pub permitted: Permitted,
     /// The tenant that the path names.
     pub tenant: Option<KnownTenant>,
     /// Values of the path's `{…}`, the tenant's left out, in order.
     pub parameters: Vec<String>,
     pub query: BTreeMap<String, String>,
-    /// Members of the query that the route knows.
-    pub filters: &'static [&'static str],
     pub body: Option<Json>,
     pub if_match: Option<String>,
-    pub if_none_match: Option<String>,
     pub idempotency_key: Option<String>,
     pub route: String,
     pub is_dry_run: bool,
@@ -105,6 +100,20 @@ impl Call {
         })
     }
 
+    /// A member of the query that is one of some words, if it is there.
+    ///
+    /// # Errors
+    /// `invalid` with the words.
+    pub fn one_of(&self, name: &str, words: &[&str]) -> Result<Option<&str>, Refusal> {
+        match self.query.get(name).map(String::as_str) {
+            Some(word) if !words.contains(&word) => {
+                let expected = format!("one of {}", words.join(", "));
+                Err(Refusal::invalid(&format!("/{name}"), &expected, word))
+            }
+            word => Ok(word),
+        }
+    }
+
     /// The tenant of the path.
     ///
     /// # Errors
@@ -148,20 +157,8 @@ impl Call {
         }
     }
 
-    /// Writes the event of a change of this call.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn audit(&self, tx: &impl GenericClient, event: &Event<'_>) -> Result<(), Refusal> {
-        append(tx, &self.origin, event).await.map_err(Refusal::from)
-    }
-
     /// The path that was called.
     pub fn path(&self) -> &str {
         self.route.split_once(' ').map_or("", |(_, path)| path)
-    }
-
-    pub fn actor(&self) -> &Actor {
-        &self.origin.actor
     }
 }

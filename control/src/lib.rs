@@ -3,7 +3,8 @@
 //! `wire` checks every call by the API's conventions, `routes` names what each route needs, `authority` asks our
 //! own engine, a noun's module (`tenants`, `operations`, `api_keys`, `settings`, `clusters`, `audit_events`, `me`)
 //! answers. `write` is the one way to change something, `audit` the one way to say so, `pools` the one way to a
-//! database: a tenant's only for a `placement::VerifiedTenant`. `provision` makes databases in the background.
+//! database: a tenant's only for a `placement::VerifiedTenant`. `provision` makes databases in the background, `publish` writes
+//! what sidecars decide by.
 //! To add a route: a row in `routes`, a handler, its permission in `policies/control-plane/policy.csv`.
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::panic, clippy::cast_possible_truncation))]
@@ -17,6 +18,7 @@ pub mod call;
 pub mod clusters;
 pub mod code;
 pub mod config;
+pub mod copies;
 pub mod credential;
 pub mod database;
 pub mod denials;
@@ -30,6 +32,7 @@ pub mod page;
 pub mod placement;
 pub mod pools;
 pub mod provision;
+pub mod publish;
 pub mod random;
 pub mod routes;
 pub mod secret;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tollgate_control::config::Config;
 use tollgate_control::database::Addresses;
+use tollgate_control::secret::MasterKey;
 use tollgate_control::{bootstrap, migrate, serve};
 
 /// It ran and the answer is no; usage; the database cannot be reached; the configuration does not load.
@@ -53,6 +54,8 @@ enum Command {
         #[arg(long)]
         plan: bool,
     },
+    /// Give the databases' roles passwords of the new master key; the old one is secrets.previous_master_key_file
+    Rekey,
 }
 
 fn main() -> ExitCode {
@@ -80,6 +83,7 @@ fn main() -> ExitCode {
         match arguments.command {
             None | Some(Command::Serve) => runtime.block_on(serve::run(config)),
             Some(Command::Migrate { plan }) => runtime.block_on(migrated(&config, plan)),
+            Some(Command::Rekey) => runtime.block_on(rekeyed(&config)),
             Some(Command::Bootstrap { out, print, reason, .. }) => {
                 return runtime
                     .block_on(bootstrapped(&config, out.as_deref(), print, reason.as_deref()))
@@ -99,19 +103,25 @@ fn main() -> ExitCode {
 
 async fn migrated(config: &Config, plan: bool) -> Result<(), String> {
     if plan {
-        let addresses =
-            Addresses::read(&config.database.url, config.database.direct_url.as_deref())?;
-        let admin = addresses
-            .admin(addresses.platform_database())
-            .await
-            .map_err(|error| error.to_string())?;
-        let (applied, known) =
-            migrate::platform_state(&admin).await.map_err(|error| error.to_string())?;
-        println!("platform  {applied} of {known} applied; each remaining one is one transaction");
-        println!("tenants   template {}", migrate::template_name());
+        let admin = admin(config).await?;
+        print!("{}", migrate::plan(&admin).await.map_err(|error| error.to_string())?);
         return Ok(());
     }
     serve::prepare(config).await.map(|_| ())
+}
+
+async fn admin(config: &Config) -> Result<tokio_postgres::Client, String> {
+    let addresses = Addresses::read(&config.database.url, config.database.direct_url.as_deref())?;
+    let admin = addresses.admin(addresses.platform_database()).await;
+    admin.map_err(|error| error.to_string())
+}
+
+async fn rekeyed(config: &Config) -> Result<(), String> {
+    let master = MasterKey::read(&config.secrets.master_key_file)?;
+    let admin = admin(config).await?;
+    let count = migrate::rekey(&admin, &master).await.map_err(|error| error.to_string())?;
+    println!("the platform's role and {count} tenants' have passwords of the new key");
+    Ok(())
 }
 
 /// Whether a key was made.

@@ -3,10 +3,12 @@
 //!
 //! A file that has landed is never edited: its checksum is compared with the one that was applied.
 
+use crate::audit::{Event, Origin, append};
 use crate::database::{Addresses, OWNER_ROLE, PLATFORM_ROLE, TENANT_ROLE, platform_password};
 use crate::secret::MasterKey;
-use crate::sql::{self, literal, quoted, text};
+use crate::sql::{self, int, literal, quoted, text};
 use sha2::{Digest, Sha256};
+use std::fmt::Write;
 use tokio_postgres::Client;
 
 /// A file of `migrations/`; its place in the list is its version.
@@ -15,14 +17,14 @@ struct Migration {
     text: &'static str,
 }
 
-const PLATFORM: &[Migration] = &[Migration {
-    name: "0001_platform",
-    text: include_str!("../migrations/platform/0001_platform.sql"),
-}];
-const TENANT: &[Migration] = &[Migration {
-    name: "0001_tenant",
-    text: include_str!("../migrations/tenant/0001_tenant.sql"),
-}];
+macro_rules! migrations {
+    ($folder:literal: $($name:literal)*) => {
+        &[$(Migration { name: $name, text: include_str!(concat!("../migrations/", $folder, "/", $name, ".sql")) },)*]
+    };
+}
+
+const PLATFORM: &[Migration] = migrations!("platform": "0001_platform" "0002_copies_and_tables");
+const TENANT: &[Migration] = migrations!("tenant": "0001_tenant" "0002_tables");
 
 /// The version that a tenant's database should have.
 pub fn tenant_schema_version() -> i32 {
@@ -62,7 +64,54 @@ pub async fn run(addresses: &Addresses, master: &MasterKey) -> Result<(), String
     );
     admin.batch_execute(&close).await.map_err(said)?;
     apply(&admin, PLATFORM).await?;
-    ensure_template(addresses, &admin).await
+    ensure_template(addresses, &admin).await?;
+    let mut admin = admin;
+    for (tenant, database) in behind(&admin).await.map_err(said)? {
+        let found = bring_to_head(addresses, &mut admin, &tenant, &database).await;
+        found.map_err(|error| format!("the database of the tenant `{tenant}`: {error}"))?;
+    }
+    Ok(())
+}
+
+/// Tenants whose database has an older schema than this program knows, and that database: one read.
+async fn behind(admin: &Client) -> Result<Vec<(String, String)>, tokio_postgres::Error> {
+    let statement = "SELECT p.tenant_id, p.database_name FROM placements p JOIN tenants t ON t.id = p.tenant_id \
+        WHERE p.schema_version < $1 AND t.state IN ('active', 'suspended', 'offboarding') ORDER BY 1";
+    let rows = admin.query_typed(statement, &[int(&tenant_schema_version())]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// Migrates one tenant's database, and writes down in both places how far it is.
+pub(crate) async fn bring_to_head(
+    addresses: &Addresses,
+    admin: &mut Client,
+    tenant: &str,
+    database: &str,
+) -> Result<(), String> {
+    let said = |error: tokio_postgres::Error| crate::said(&error);
+    let mut inside = addresses.admin(database).await.map_err(said)?;
+    apply(&inside, TENANT).await?;
+    let version = tenant_schema_version();
+    let event = |resource| Event {
+        action: "schema.migrated",
+        tenant_id: None,
+        resource: (resource, tenant),
+        before: None,
+        after: None,
+    };
+    for (client, resource, statement) in [
+        (&mut inside, "tenant", "UPDATE tenant_meta SET schema_version = $1 WHERE tenant_id = $2"),
+        (admin, "placement", "UPDATE placements SET schema_version = $1 WHERE tenant_id = $2"),
+    ] {
+        let tx = client.transaction().await.map_err(said)?;
+        let params = [int(&version), text(&tenant)];
+        let set_role = format!("SET LOCAL ROLE {OWNER_ROLE}");
+        tx.batch_execute(&set_role).await.map_err(said)?;
+        sql::run(&tx, statement, &params).await.map_err(said)?;
+        append(&tx, &Origin::system("migrate"), &event(resource)).await.map_err(said)?;
+        tx.commit().await.map_err(said)?;
+    }
+    Ok(())
 }
 
 async fn ensure_roles(admin: &Client, master: &MasterKey) -> Result<(), tokio_postgres::Error> {
@@ -173,11 +222,95 @@ async fn ensure_template(addresses: &Addresses, admin: &Client) -> Result<(), St
     Ok(())
 }
 
-/// How far a database is: applied and known.
+/// Gives every role of requests the password that the master key in use gives; answers how many tenants' roles.
+/// Whoever still holds the key before it goes on until its connections end.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn platform_state(admin: &Client) -> Result<(usize, usize), tokio_postgres::Error> {
+pub async fn rekey(admin: &Client, master: &MasterKey) -> Result<usize, tokio_postgres::Error> {
+    ensure_roles(admin, master).await?;
+    let statement = "SELECT tenant_id, role_name, generation FROM placements ORDER BY 1";
+    let placed = admin.query_typed(statement, &[]).await?;
+    for row in &placed {
+        let (tenant, role): (String, String) = (row.get(0), row.get(1));
+        let password = master.database_password(&tenant, row.get(2));
+        let password = literal(password.expose());
+        let set = format!("ALTER ROLE {} PASSWORD {password}", quoted(&role));
+        let is_there = "SELECT FROM pg_roles WHERE rolname = $1";
+        if sql::first(admin, is_there, &[text(&role)]).await?.is_some() {
+            admin.batch_execute(&set).await?;
+        }
+    }
+    Ok(placed.len())
+}
+
+/// What `run` would do, one step a line: what it locks, and how many rows are there.
+///
+/// # Errors
+/// Those of the database.
+pub async fn plan(admin: &Client) -> Result<String, tokio_postgres::Error> {
+    let (applied, known) = platform_state(admin).await?;
+    let mut out = format!("platform  {applied} of {known} applied\n");
+    for migration in PLATFORM.iter().skip(applied) {
+        let _ = writeln!(out, "  {}  one transaction", migration.name);
+        for (table, lock) in locks(migration.text) {
+            let statement = "SELECT greatest(reltuples, 0)::int8, pg_total_relation_size(oid) FROM pg_class \
+                WHERE relname = $1 AND relkind = 'r'";
+            let size = sql::first(admin, statement, &[text(&table)]).await?;
+            let (rows, bytes): (i64, i64) = size.map_or((0, 0), |row| (row.get(0), row.get(1)));
+            let about = bytes as f64 / INDEXED_BYTES_PER_SECOND;
+            let _ = writeln!(
+                out,
+                "    {table:<24} {lock:<24} about {rows} rows, {bytes} bytes, {about:.1} s"
+            );
+        }
+    }
+    let name = template_name();
+    let made = "SELECT FROM pg_database WHERE datname = $1";
+    let is_made = sql::first(admin, made, &[text(&name)]).await?.is_some();
+    let note = if is_made { "there" } else { "to be made, about 1 s" };
+    let _ = writeln!(out, "template  {name}  {note}");
+    let behind = if applied == 0 {
+        "none yet".to_owned()
+    } else if applied < 2 {
+        "each that is active".to_owned()
+    } else {
+        behind(admin).await?.len().to_string()
+    };
+    let _ =
+        writeln!(out, "tenants   to be brought to schema {}: {behind}", tenant_schema_version());
+    Ok(out)
+}
+
+/// So fast a table is read and an index on it written, roughly: for estimates.
+const INDEXED_BYTES_PER_SECOND: f64 = 50_000_000.0;
+
+/// The tables that exist before a migration and are locked by it, with the lock (Postgres, 13.3).
+fn locks(migration: &str) -> Vec<(&str, &'static str)> {
+    let made: Vec<&str> = statements(migration, "CREATE TABLE ").collect();
+    let on = |text: &'static str, word: &'static str| {
+        statements(migration, text)
+            .filter_map(move |rest| rest.split_once(word)?.1.split([' ', '(']).next())
+    };
+    let altered = statements(migration, "ALTER TABLE ").filter_map(|rest| rest.split(' ').next());
+    let altered = altered.map(|table| (table, "ACCESS EXCLUSIVE"));
+    let indexed = on("CREATE INDEX ", " ON ").map(|table| (table, "SHARE"));
+    let watched = on("CREATE TRIGGER ", " ON ").map(|table| (table, "SHARE ROW EXCLUSIVE"));
+    let is_old = |table: &str| !made.iter().any(|made| made.split(' ').next() == Some(table));
+    let mut all: Vec<_> =
+        altered.chain(indexed).chain(watched).filter(|(table, _)| is_old(table)).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// What follows a beginning, for each statement that has it.
+fn statements<'m>(migration: &'m str, begins: &'static str) -> impl Iterator<Item = &'m str> {
+    migration.lines().filter_map(move |line| line.strip_prefix(begins))
+}
+
+/// How far a database is: applied and known.
+async fn platform_state(admin: &Client) -> Result<(usize, usize), tokio_postgres::Error> {
     let known = "SELECT FROM pg_class WHERE relname = 'schema_migrations' AND relkind = 'r'";
     if sql::first(admin, known, &[]).await?.is_none() {
         return Ok((0, PLATFORM.len()));
@@ -185,4 +318,22 @@ pub async fn platform_state(admin: &Client) -> Result<(usize, usize), tokio_post
     let count = admin.query_typed("SELECT count(*)::int4 FROM schema_migrations", &[]).await?;
     let applied = count.first().map_or(0, |row| row.get::<_, i32>(0));
     Ok((usize::try_from(applied).unwrap_or(0), PLATFORM.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_migration_locks_what_was_there_before() {
+        let [first, second, ..] = PLATFORM else { panic!("two migrations") };
+        assert_eq!(locks(first.text), []);
+        let expected = [
+            ("audit_events", "SHARE"),
+            ("audit_events", "SHARE ROW EXCLUSIVE"),
+            ("operations", "SHARE"),
+            ("placements", "ACCESS EXCLUSIVE"),
+        ];
+        assert_eq!(locks(second.text), expected);
+    }
 }

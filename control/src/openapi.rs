@@ -107,7 +107,7 @@ fn parameters(route: &Route) -> Vec<Json> {
         route.path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
     let mut all: Vec<Json> =
         names.map(|name| parameter(name, "path", true, text(), "Of the object.")).collect();
-    if list_of(route.answer.1).is_some() {
+    if route.is_list() {
         let limit = json!({"type": "integer", "minimum": 1, "maximum": 200, "default": 50});
         all.push(parameter("limit", "query", false, limit, "Objects of a page."));
         all.push(parameter("cursor", "query", false, text(), "From `next_cursor`."));

@@ -6,6 +6,7 @@
 use crate::call::{Call, Reply};
 use crate::code::{Code, Refusal};
 use crate::random::{bytes, now_ms};
+use crate::secret::MasterKey;
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Key, Nonce};
 use base64::Engine as _;
@@ -27,23 +28,11 @@ pub struct Page {
 }
 
 impl Page {
-    /// Reads `limit` and `cursor`; the other members that the route knows are the filter.
+    /// Reads `limit` and `cursor`; all other members are the filter.
     ///
     /// # Errors
     /// `invalid`, `invalid-cursor`.
     pub fn read(call: &Call) -> Result<Page, Refusal> {
-        let filters = call.filters;
-        let unknown = call.query.keys().find(|name| {
-            !filters.contains(&name.as_str()) && !["limit", "cursor"].contains(&name.as_str())
-        });
-        if let Some(name) = unknown {
-            let known = [filters, &["limit", "cursor"]].concat().join(", ");
-            return Err(Refusal::invalid(
-                &format!("/{name}"),
-                &format!("one of {known}"),
-                name.clone(),
-            ));
-        }
         let limit = match call.query.get("limit") {
             None => LIMIT_DEFAULT,
             Some(text) => {
@@ -92,9 +81,8 @@ impl Page {
     }
 }
 
-fn cipher(call: &Call) -> Aes256Gcm {
-    let key = call.service.pools.master().derive("cursors", "1");
-    Aes256Gcm::new(&Key::<Aes256Gcm>::from(key))
+fn cipher(master: &MasterKey) -> Aes256Gcm {
+    Aes256Gcm::new(&Key::<Aes256Gcm>::from(master.derive("cursors", "1")))
 }
 
 fn seal(call: &Call, binding: &str, position: &str) -> Option<String> {
@@ -102,15 +90,17 @@ fn seal(call: &Call, binding: &str, position: &str) -> Option<String> {
     let expires = now_ms() + CURSOR_LIFE_MS;
     let message = format!("{expires}:{position}");
     let payload = Payload { msg: message.as_bytes(), aad: binding.as_bytes() };
-    let sealed = cipher(call).encrypt(&Nonce::from(nonce), payload).ok()?;
+    let sealed = cipher(call.service.pools.master()).encrypt(&Nonce::from(nonce), payload).ok()?;
     Some(URL_SAFE_NO_PAD.encode([&nonce[..], &sealed].concat()))
 }
 
 fn open(call: &Call, binding: &str, cursor: &str) -> Option<String> {
     let whole = URL_SAFE_NO_PAD.decode(cursor).ok()?;
     let (nonce, sealed) = whole.split_first_chunk::<NONCE_BYTES>()?;
-    let payload = Payload { msg: sealed, aad: binding.as_bytes() };
-    let opened = cipher(call).decrypt(&Nonce::from(*nonce), payload).ok()?;
+    let payload = || Payload { msg: sealed, aad: binding.as_bytes() };
+    let pools = &call.service.pools;
+    let mut keys = [Some(pools.master()), pools.previous()].into_iter().flatten();
+    let opened = keys.find_map(|key| cipher(key).decrypt(&Nonce::from(*nonce), payload()).ok())?;
     let text = String::from_utf8(opened).ok()?;
     let (expires, position) = text.split_once(':')?;
     (expires.parse::<u64>().ok()? > now_ms()).then(|| position.to_owned())

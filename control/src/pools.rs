@@ -2,30 +2,35 @@
 //! over all of them.
 //!
 //! A tenant's pool is keyed by database and placement generation. A connection is checked when it is taken out:
-//! database, role, generation. One whose transaction was left open is closed, never handed on.
+//! database, role, generation. One whose transaction was left open is rolled back before it is handed on.
 //! Fairness: a tenant waits for its own places first, then in order of arrival for a backend, so one
 //! tenant holds at most `per_tenant_max` places in the queue.
 
 use crate::code::{Code, Refusal};
 use crate::database::{Addresses, PLATFORM_ROLE, platform_password};
 use crate::placement::VerifiedTenant;
-use crate::secret::MasterKey;
+use crate::secret::{MasterKey, SecretText};
 use crate::sql;
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::{Client, Transaction};
 
 /// Connections to the platform database.
 const PLATFORM_MAX: usize = 16;
+/// For the end of a transaction that was left open.
+const CLEAN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// All pools.
 #[allow(missing_debug_implementations, reason = "holds the master key")]
 pub struct Pools {
     addresses: Addresses,
     master: Arc<MasterKey>,
+    /// What it was before, while not everything has been rekeyed.
+    previous: Option<MasterKey>,
     limits: crate::config::Pools,
     platform: Arc<Pool>,
     tenants: Mutex<HashMap<Key, Arc<Pool>>>,
@@ -52,13 +57,13 @@ struct Idle {
     backend: Option<OwnedSemaphorePermit>,
 }
 
-/// A connection that goes back when it is dropped, unless its transaction was left open.
+/// A connection that goes back when it is dropped; if its transaction was left open, rolled back before.
 #[allow(missing_debug_implementations, reason = "holds a client")]
 pub struct Conn {
     client: Option<Client>,
     pool: Arc<Pool>,
     backend: Option<OwnedSemaphorePermit>,
-    _place: OwnedSemaphorePermit,
+    place: Option<OwnedSemaphorePermit>,
     /// Set while a transaction is open.
     is_open: bool,
 }
@@ -71,11 +76,13 @@ impl Pools {
     pub fn new(
         addresses: Addresses,
         master: Arc<MasterKey>,
+        previous: Option<MasterKey>,
         limits: crate::config::Pools,
     ) -> Pools {
         Pools {
             addresses,
             master,
+            previous,
             platform: Arc::new(Pool::new(PLATFORM_MAX)),
             tenants: Mutex::default(),
             backends: Arc::new(Semaphore::new(limits.backends_max)),
@@ -91,6 +98,30 @@ impl Pools {
         &self.master
     }
 
+    /// The key before the present one, while it is still accepted.
+    pub fn previous(&self) -> Option<&MasterKey> {
+        self.previous.as_ref()
+    }
+
+    /// Opens a connection with the password that the master key gives, or the one before it.
+    async fn open(
+        &self,
+        database: &str,
+        role: &str,
+        password: impl Fn(&MasterKey) -> SecretText,
+    ) -> Result<Client, tokio_postgres::Error> {
+        let opened = self.addresses.requests(database, role, &password(&self.master)).await;
+        let is_refused = |error: &tokio_postgres::Error| {
+            error.code() == Some(&tokio_postgres::error::SqlState::INVALID_PASSWORD)
+        };
+        match (opened, &self.previous) {
+            (Err(error), Some(previous)) if is_refused(&error) => {
+                self.addresses.requests(database, role, &password(previous)).await
+            }
+            (opened, _) => opened,
+        }
+    }
+
     /// A connection to the platform database.
     ///
     /// # Errors
@@ -101,8 +132,7 @@ impl Pools {
             return Ok(Conn::new(idle.client, &self.platform, None, place));
         }
         let database = self.addresses.platform_database();
-        let password = platform_password(&self.master);
-        let client = self.addresses.requests(database, PLATFORM_ROLE, &password).await?;
+        let client = self.open(database, PLATFORM_ROLE, platform_password).await?;
         Ok(Conn::new(client, &self.platform, None, place))
     }
 
@@ -119,9 +149,10 @@ impl Pools {
             None => {
                 let backend = self.backend().await?;
                 let placement = tenant.placement();
-                let password = self.master.database_password(tenant.id(), placement.generation);
                 let (database, role) = (&placement.database, &placement.role);
-                let client = self.addresses.requests(database, role, &password).await?;
+                let generation = placement.generation;
+                let password = |key: &MasterKey| key.database_password(tenant.id(), generation);
+                let client = self.open(database, role, password).await?;
                 Conn::new(client, &pool, Some(backend), place)
             }
         };
@@ -235,13 +266,13 @@ impl Conn {
         place: OwnedSemaphorePermit,
     ) -> Conn {
         let client = Some(client);
-        Conn { client, pool: Arc::clone(pool), backend, _place: place, is_open: false }
+        Conn { client, pool: Arc::clone(pool), backend, place: Some(place), is_open: false }
     }
 }
 
 impl Conn {
     /// Begins a transaction, and the flag that says whether it is still open: a connection whose flag is
-    /// set is closed, not handed on.
+    /// set is rolled back before it is handed on.
     ///
     /// # Errors
     /// Those of the database.
@@ -277,12 +308,25 @@ impl DerefMut for TenantConn {
 
 impl Drop for Conn {
     fn drop(&mut self) {
-        let Some(client) = self.client.take() else { return };
-        if self.is_open || client.is_closed() {
-            return;
-        }
+        let Some(client) = self.client.take().filter(|client| !client.is_closed()) else { return };
         let idle = Idle { client, since: Instant::now(), backend: self.backend.take() };
-        locked(&self.pool.idle).push(idle);
+        match (self.is_open, Handle::try_current(), self.place.take()) {
+            (false, _, _) => locked(&self.pool.idle).push(idle),
+            (true, Ok(runtime), Some(place)) => {
+                drop(runtime.spawn(cleaned(idle, Arc::clone(&self.pool), place)));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A transaction was left open, by a refusal or a call that was given up: its end is awaited, then
+/// the connection goes back. One that does not answer is closed.
+async fn cleaned(mut idle: Idle, pool: Arc<Pool>, _place: OwnedSemaphorePermit) {
+    let end = idle.client.batch_execute("ROLLBACK");
+    if matches!(tokio::time::timeout(CLEAN_TIMEOUT, end).await, Ok(Ok(()))) {
+        idle.since = Instant::now();
+        locked(&pool.idle).push(idle);
     }
 }
 

@@ -8,7 +8,7 @@ use crate::audit::{Event, Origin, append};
 use crate::code::Refusal;
 use crate::database::{OWNER_ROLE, TENANT_ROLE};
 use crate::lease::Lease;
-use crate::migrate::{template_name, tenant_schema_version};
+use crate::migrate::{bring_to_head, template_name, tenant_schema_version};
 use crate::operations::store::{self, Operation};
 use crate::placement::{self, KnownTenant, Placement};
 use crate::pools::Conn;
@@ -172,16 +172,16 @@ impl Job<'_> {
         }
         let mut conn = self.service.pools.platform().await.map_err(|refusal| refusal.message)?;
         let (tx, is_open) = conn.begin().await.map_err(said)?;
-        let statement = "INSERT INTO placements (tenant_id, cluster_id, database_name, role_name) \
-            SELECT t.id, c.id, $2, $3 FROM tenants t, clusters c WHERE t.id = $1 AND c.state = 'active' \
+        let statement = "INSERT INTO placements (tenant_id, cluster_id, database_name, role_name, schema_version) \
+            SELECT t.id, c.id, $2, $3, $4 FROM tenants t, clusters c WHERE t.id = $1 AND c.state = 'active' \
             AND c.jurisdiction = ANY (t.jurisdictions) \
             AND (SELECT count(*) FROM placements p WHERE p.cluster_id = c.id) < c.tenants_max \
             ORDER BY (SELECT count(*) FROM placements p WHERE p.cluster_id = c.id) - c.tenants_max, c.id LIMIT 1";
         let (database, role) =
             (format!("d_{}", base32(NAME_CHARS)), format!("r_{}", base32(NAME_CHARS)));
-        let placed =
-            sql::run(&tx, statement, &[text(&self.tenant_id()), text(&database), text(&role)])
-                .await;
+        let (tenant, version) = (self.tenant_id(), tenant_schema_version());
+        let params = [text(&tenant), text(&database), text(&role), int(&version)];
+        let placed = sql::run(&tx, statement, &params).await;
         if placed.map_err(said)? == 0 {
             return Err("no cluster of the tenant's jurisdictions has room; add one".to_owned());
         }
@@ -236,15 +236,18 @@ impl Job<'_> {
         }
     }
 
+    /// A copy of the template is at head; one that an older program made is brought there.
     async fn schema(&self) -> Result<(), String> {
         let conn = self.open().await?;
         let statement = "SELECT coalesce(max(version), 0) FROM schema_migrations";
         let row = sql::first(&**conn, statement, &[]).await.map_err(said)?;
         let (found, wanted) = (row.map_or(0, |row| row.get::<_, i32>(0)), tenant_schema_version());
-        match found == wanted {
-            true => Ok(()),
-            false => Err(format!("the tenant's schema is {found}, expected {wanted}")),
+        if found == wanted {
+            return Ok(());
         }
+        let (mut admin, placement) = (self.admin().await?, self.placement().await?);
+        let addresses = self.service.pools.addresses();
+        bring_to_head(addresses, &mut admin, self.tenant_id(), &placement.database).await
     }
 
     async fn open(&self) -> Result<crate::pools::TenantConn, String> {
@@ -301,6 +304,7 @@ impl Job<'_> {
         store::set_state(&tx, &self.operation.id, "succeeded", None).await.map_err(said)?;
         tx.commit().await.map_err(said)?;
         *is_open = false;
+        self.service.to_publish.notify_one();
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Random names and ids.
 
-const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+pub(crate) const BASE62: &[u8; 62] =
+    b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const BASE32: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 /// Crockford's: sorts as the number it stands for.
 const ORDERED: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";

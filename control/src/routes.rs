@@ -45,6 +45,25 @@ impl std::fmt::Debug for Route {
     }
 }
 
+impl Route {
+    /// Whether it answers a list in pages.
+    pub fn is_list(&self) -> bool {
+        self.answer.1.ends_with("List")
+    }
+
+    /// All members of the query that it knows.
+    pub fn query(&self) -> Vec<&'static str> {
+        let mut known = self.filters.to_vec();
+        if self.is_list() {
+            known.extend(["limit", "cursor"]);
+        }
+        if self.method != Method::GET {
+            known.push("dry_run");
+        }
+        known
+    }
+}
+
 /// What a method and path lead to.
 #[derive(Debug)]
 pub enum Found {

@@ -7,15 +7,17 @@ use crate::pools::Pools;
 use crate::secret::MasterKey;
 use crate::service::Service;
 use crate::sql::{self, text};
-use crate::{denials, migrate, ops, provision, wire};
+use crate::{copies, denials, migrate, ops, provision, publish, wire};
 use axum::Router;
+use axum_server::Handle;
+use axum_server::tls_rustls::RustlsConfig;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Opens pools after bringing the database to head.
 ///
@@ -23,10 +25,12 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// A sentence.
 pub async fn prepare(config: &Config) -> Result<Pools, String> {
     let master = Arc::new(MasterKey::read(&config.secrets.master_key_file)?);
+    let previous = config.secrets.previous_master_key_file.as_deref().map(MasterKey::read);
+    let previous = previous.transpose()?;
     let addresses = Addresses::read(&config.database.url, config.database.direct_url.as_deref())?;
     migrate::run(&addresses, &master).await?;
     ensure_cluster(&addresses).await?;
-    Ok(Pools::new(addresses, master, config.pools.clone()))
+    Ok(Pools::new(addresses, master, previous, config.pools.clone()))
 }
 
 /// The cluster that holds the platform database is the first that tenants are placed on.
@@ -55,13 +59,19 @@ async fn ensure_cluster(addresses: &Addresses) -> Result<(), String> {
 /// A sentence: the database, the address, the built-in policy.
 pub async fn run(config: Config) -> Result<(), String> {
     let listen = config.api.listen;
-    let listener =
-        TcpListener::bind(listen).await.map_err(|error| format!("api.listen {listen}: {error}"))?;
+    let refused = |error: std::io::Error| format!("api.listen {listen}: {error}");
+    let listener = std::net::TcpListener::bind(listen).map_err(refused)?;
+    listener.set_nonblocking(true).map_err(refused)?;
+    let tls = tls(&config).await?;
     let pools = prepare(&config).await?;
     let service = Arc::new(Service::new(config, pools)?);
     ops::serve(Arc::clone(&service), ops::register()?).await?;
     if service.config.jobs.enabled {
         tokio::spawn(provision::work(Arc::clone(&service)));
+        tokio::spawn(copies::work(Arc::clone(&service)));
+    }
+    if !service.config.publish.dir.as_os_str().is_empty() {
+        tokio::spawn(publish::work(Arc::clone(&service)));
     }
     tokio::spawn(sweep(Arc::clone(&service)));
     tokio::spawn(denials::work(Arc::clone(&service)));
@@ -70,9 +80,38 @@ pub async fn run(config: Config) -> Result<(), String> {
     tracing::info!(listen = listen.to_string(), database, "serving");
     let app = Router::new().fallback(wire::answer).with_state(service);
     let app = app.into_make_service_with_connect_info::<SocketAddr>();
-    let served = axum::serve(listener, app).with_graceful_shutdown(ended()).await;
+    let handle = Handle::new();
+    tokio::spawn(end(handle.clone()));
+    let served = match tls {
+        Some(tls) => match axum_server::from_tcp_rustls(listener, tls) {
+            Ok(server) => server.handle(handle).serve(app).await,
+            Err(error) => Err(error),
+        },
+        None => match axum_server::from_tcp(listener) {
+            Ok(server) => server.handle(handle).serve(app).await,
+            Err(error) => Err(error),
+        },
+    };
     ending.denials.write(&ending).await;
     served.map_err(|error| format!("the service ended: {error}"))
+}
+
+async fn tls(config: &Config) -> Result<Option<RustlsConfig>, String> {
+    let Some((cert, key)) = config.tls() else { return Ok(None) };
+    let read = RustlsConfig::from_pem_file(cert, key).await;
+    let shown = (cert.display(), key.display());
+    read.map(Some).map_err(|error| {
+        format!(
+            "api.tls_cert {}, api.tls_key {}: expected a chain and its key in PEM: {error}",
+            shown.0, shown.1
+        )
+    })
+}
+
+/// Answers what has begun, and nothing new.
+async fn end(handle: Handle<SocketAddr>) {
+    ended().await;
+    handle.graceful_shutdown(Some(DRAIN_TIMEOUT));
 }
 
 async fn sweep(service: Arc<Service>) {

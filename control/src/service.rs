@@ -22,6 +22,8 @@ pub struct Service {
     pub denials: Denials,
     /// Told when there is something to provision.
     pub wake: Notify,
+    /// Told when a tenant became active or suspended.
+    pub to_publish: Notify,
 }
 
 impl std::fmt::Debug for Service {
@@ -43,6 +45,7 @@ impl Service {
             failures: per_minute(config.api.unauthenticated_per_minute),
             denials: Denials::default(),
             wake: Notify::new(),
+            to_publish: Notify::new(),
             pools,
             config,
         })

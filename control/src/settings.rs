@@ -84,8 +84,9 @@ impl Kind {
             },
             Kind::Bool if value.is_boolean() => Ok(()),
             Kind::Bool => refuse("true or false"),
-            Kind::Object if value.is_object() => Ok(()),
-            Kind::Object => refuse("an object"),
+            // A text of limits.toml has no null.
+            Kind::Object if value.is_object() && toml::to_string(value).is_ok() => Ok(()),
+            Kind::Object => refuse("an object as limits.toml has it, without null"),
         }
     }
 }
@@ -95,6 +96,16 @@ fn setting(call: &Call) -> Result<&'static Setting, Refusal> {
     let key = call.parameter(0);
     let found = SETTINGS.iter().find(|setting| setting.key == key);
     found.ok_or_else(|| Refusal::not_found("setting", key))
+}
+
+/// The same, if it may be changed at this level.
+fn own_setting(call: &Call) -> Result<&'static Setting, Refusal> {
+    let setting = setting(call)?;
+    match call.tenant.is_some() && !setting.is_tenants {
+        true => Err(Refusal::new(Code::Forbidden, "this setting is the platform's alone")
+            .with(json!({"permission": "setting:update"}))),
+        false => Ok(setting),
+    }
 }
 
 /// A value with where it comes from.
@@ -109,6 +120,28 @@ async fn row(client: &impl GenericClient, key: &str) -> Result<Option<(Json, i64
     let statement = "SELECT value, version FROM settings WHERE key = $1";
     let row = sql::first(client, statement, &[text(&key)]).await?;
     Ok(row.map(|row| (row.get(0), row.get(1))))
+}
+
+/// `tenant.default_limits` as the text of a new tenant's limits.toml.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) async fn default_limits(platform: &impl GenericClient) -> Result<String, Refusal> {
+    let set = row(platform, "tenant.default_limits").await?;
+    let (value, _) = set.unwrap_or_else(|| (json!({}), 0));
+    toml::to_string(&value).map_err(Refusal::internal)
+}
+
+/// How old a key that this call makes may get: `api_key.max_age_days` of its level.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) async fn key_days_max(call: &Call) -> Result<i64, Refusal> {
+    let key = "api_key.max_age_days";
+    let setting = SETTINGS.iter().find(|setting| setting.key == key);
+    let setting = setting.ok_or_else(|| Refusal::not_found("setting", key))?;
+    let days = look(call, setting).await?.value.as_i64();
+    days.ok_or_else(|| Refusal::internal("a number of days is none"))
 }
 
 async fn look(call: &Call, setting: &Setting) -> Result<Shown, Refusal> {
@@ -160,7 +193,7 @@ struct Put {
 
 /// `PUT …/settings/{key}`.
 pub async fn put(call: &Call) -> Result<Reply, Stop> {
-    let setting = setting(call)?;
+    let setting = own_setting(call)?;
     let Put { value } = call.read()?;
     setting.kind.check(setting.key, &value)?;
     change(call, setting, Some(value)).await
@@ -168,17 +201,11 @@ pub async fn put(call: &Call) -> Result<Reply, Stop> {
 
 /// `DELETE …/settings/{key}`: back to what the level above says.
 pub async fn delete(call: &Call) -> Result<Reply, Stop> {
-    let setting = setting(call)?;
+    let setting = own_setting(call)?;
     change(call, setting, None).await
 }
 
 async fn change(call: &Call, setting: &Setting, value: Option<Json>) -> Result<Reply, Stop> {
-    if call.tenant.is_some() && !setting.is_tenants {
-        let details = json!({"permission": "setting:update"});
-        return Err(Refusal::new(Code::Forbidden, "this setting is the platform's alone")
-            .with(details)
-            .into());
-    }
     let before = look(call, setting).await?;
     let (mut platform, mut tenant);
     let conn = match call.tenant {

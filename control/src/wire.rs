@@ -21,7 +21,7 @@ use http::{HeaderMap, Method, StatusCode};
 use metrics::{counter, histogram};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,7 @@ pub async fn answer(
 ) -> Response {
     let began = Instant::now();
     let (parts, body) = request.into_parts();
+    let address = source_address(&service, &parts.headers, address.ip());
     let (request_id, is_valid) = request_id(&parts.headers);
     let limit = Duration::from_millis(service.config.api.timeout_ms);
     let answered = match is_valid {
@@ -69,6 +70,22 @@ pub async fn answer(
     response
 }
 
+/// Who calls: the peer, or what the nearest proxies that are trusted say of it. The rightmost address that is
+/// no trusted proxy's counts: what stands left of it, the caller may have written.
+fn source_address(service: &Service, headers: &HeaderMap, peer: IpAddr) -> IpAddr {
+    let trusted = &service.config.api.trusted_proxies;
+    let named = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
+    let named: Vec<&str> = named.flat_map(|value| value.split(',')).collect();
+    let mut address = peer;
+    for name in named.iter().rev() {
+        match name.trim().parse() {
+            Ok(next) if trusted.contains(&address) => address = next,
+            _ => break,
+        }
+    }
+    address
+}
+
 /// The time of a call under its route; what leads to none is one series.
 fn measure(parts: &Parts, began: Instant) {
     let segments = segments(parts.uri.path()).unwrap_or_default();
@@ -96,7 +113,7 @@ async fn route(
     service: &Arc<Service>,
     parts: &Parts,
     body: Body,
-    address: SocketAddr,
+    address: IpAddr,
     request_id: &str,
 ) -> Result<Reply, Stop> {
     let path = parts.uri.path();
@@ -142,8 +159,7 @@ async fn route(
     };
     let permitted = service.authority.permit(&known.caller, route.permission, object);
     let permitted = permitted.inspect_err(|refusal| {
-        let (caller, own, ip) =
-            (&known.caller, known.own_tenant.as_ref(), address.ip().to_string());
+        let (caller, own, ip) = (&known.caller, known.own_tenant.as_ref(), address.to_string());
         let permission = Some(route.permission);
         service.denials.of_caller(caller, own, permission, refusal.code, &ip, now_ms());
     })?;
@@ -155,19 +171,17 @@ async fn route(
         .into());
     }
     let body = read_body(service, parts, body, route).await?;
+    let is_dry_run = check_query(&query, route)?;
     let call = Call {
         origin: origin(&known, parts, address, request_id),
         service: Arc::clone(service),
-        permission: route.permission,
         permitted,
         tenant,
         parameters,
-        is_dry_run: query.get("dry_run").is_some_and(|value| value == "true"),
+        is_dry_run,
         query,
-        filters: route.filters,
         body,
         if_match: header_text(&parts.headers, &header::IF_MATCH),
-        if_none_match: header_text(&parts.headers, &header::IF_NONE_MATCH),
         idempotency_key: idempotency_key(parts)?,
         route: format!("{} {path}", parts.method),
         caller: known.caller,
@@ -221,7 +235,7 @@ fn unescape(text: &str, plus_is_blank: bool) -> Option<String> {
 async fn authenticate(
     service: &Service,
     headers: &HeaderMap,
-    address: SocketAddr,
+    address: IpAddr,
 ) -> Result<Known, Refusal> {
     let known = match credential::presented(headers) {
         Ok(presented) => credential::look_up(&service.pools, &presented).await,
@@ -230,9 +244,9 @@ async fn authenticate(
     known.map_err(|refusal| {
         let is_failure = refusal.code.status() == StatusCode::UNAUTHORIZED;
         if is_failure {
-            service.denials.of_address(refusal.code, &address.ip().to_string(), now_ms());
+            service.denials.of_address(refusal.code, &address.to_string(), now_ms());
         }
-        match is_failure && service.failures.check_key(&address.ip().to_string()).is_err() {
+        match is_failure && service.failures.check_key(&address.to_string()).is_err() {
             true => Refusal::new(
                 Code::RateLimited,
                 "too many refused credentials from this address; wait a minute",
@@ -357,6 +371,24 @@ async fn read_body(
     }
 }
 
+/// Refuses members of the query that the route does not know; whether it is a dry run.
+fn check_query(query: &BTreeMap<String, String>, route: &Route) -> Result<bool, Refusal> {
+    let known = route.query();
+    if let Some(name) = query.keys().find(|name| !known.contains(&name.as_str())) {
+        let expected = match known.is_empty() {
+            true => "no query".to_owned(),
+            false => format!("one of {}", known.join(", ")),
+        };
+        return Err(Refusal::invalid(&format!("/{name}"), &expected, name.clone()));
+    }
+    match query.get("dry_run").map(String::as_str) {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        // Whoever means a dry run must not change anything by a typing error.
+        Some(other) => Err(Refusal::invalid("/dry_run", "true or false", other)),
+    }
+}
+
 fn idempotency_key(parts: &Parts) -> Result<Option<String>, Refusal> {
     let name = HeaderName::from_static("idempotency-key");
     let Some(value) = parts.headers.get(&name).filter(|_| parts.method == Method::POST) else {
@@ -375,7 +407,7 @@ fn idempotency_key(parts: &Parts) -> Result<Option<String>, Refusal> {
     }
 }
 
-fn origin(known: &Known, parts: &Parts, address: SocketAddr, request_id: &str) -> Origin {
+fn origin(known: &Known, parts: &Parts, address: IpAddr, request_id: &str) -> Origin {
     let trace = header_text(&parts.headers, &HeaderName::from_static("traceparent"));
     let trace = trace.and_then(|value| value.split('-').nth(1).map(str::to_owned));
     let trace =
@@ -385,7 +417,7 @@ fn origin(known: &Known, parts: &Parts, address: SocketAddr, request_id: &str) -
         actor: Actor { kind: "api-key", id: known.caller.id.clone() },
         request_id: Some(request_id.to_owned()),
         trace_id: trace.filter(is_trace),
-        source_address: Some(address.ip().to_string()),
+        source_address: Some(address.to_string()),
     }
 }
 

@@ -117,6 +117,11 @@ impl TenantState {
         }
     }
 
+    /// The same, refusing everything as `tenant-suspended` if it is.
+    pub fn suspended(self, is_suspended: bool) -> TenantState {
+        TenantState { kill_lane: KillLane { is_suspended }, ..self }
+    }
+
     /// Decides one request and takes what it uses.
     pub fn decide(
         &self,

@@ -11,9 +11,11 @@ use crate::request::Request;
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Freshness {}
 
-/// Step 3: revocations and suspensions. A folder revokes nobody.
+/// Step 3: revocations and suspensions. A folder revokes nobody; its tenant may be suspended.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct KillLane {}
+pub(crate) struct KillLane {
+    pub(crate) is_suspended: bool,
+}
 
 /// Step 4: residency and egress. A folder names no regions.
 #[derive(Debug, Clone, Copy, Default)]
@@ -27,7 +29,7 @@ impl Freshness {
 
 impl KillLane {
     pub(crate) fn refusal(self, _request: &Request<'_>) -> Option<Reason> {
-        None
+        self.is_suspended.then_some(Reason::TenantSuspended)
     }
 }
 

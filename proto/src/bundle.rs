@@ -140,7 +140,7 @@ pub fn from_files(
             found.append(policy.warnings().clone());
         }
         let state = TenantState::link(&tenant, options.version, policy, &binding, quotas.clone());
-        states.push(state);
+        states.push(state.suspended(tenant_file.is_suspended));
     }
     match found.has_errors() {
         true => Err(found),

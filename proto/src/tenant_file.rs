@@ -1,4 +1,4 @@
-//! tenant.toml: the dialect, the tenant's name, and what unusual request tokens mean.
+//! tenant.toml: the dialect, the tenant's name and state, and what unusual request tokens mean.
 
 use crate::toml_reader::read;
 use tollgate_engine::{Code, Diagnostic, Diagnostics, Dialect, Part, Source};
@@ -9,18 +9,23 @@ pub struct TenantFile {
     pub dialect: Dialect,
     pub tenant: Option<String>,
     pub bind: Vec<(String, Part)>,
+    /// `state = "suspended"`: every request is refused.
+    pub is_suspended: bool,
 }
 
 /// Parts as `[bind]` names them.
 const PARTS: &[&str] = &["subject", "tenant", "resource", "action", "context"];
 
+/// Words of `state`.
+const STATES: &[&str] = &["active", "suspended"];
+
 /// Reads tenant.toml.
 ///
 /// # Errors
-/// Every unknown key, wrong type, unknown dialect or part.
+/// Every unknown key, wrong type, unknown dialect, state or part.
 pub fn read_tenant(source: Source<'_>) -> Result<TenantFile, Diagnostics> {
     let file = read(source, |root| {
-        root.known(&["dialect", "tenant", "bind"]);
+        root.known(&["dialect", "tenant", "state", "bind"]);
         let mut file = TenantFile::default();
         if let Some(name) = root.str("dialect") {
             match Dialect::from_name(&name.value) {
@@ -39,6 +44,16 @@ pub fn read_tenant(source: Source<'_>) -> Result<TenantFile, Diagnostics> {
                 root.report(tenant.span, Code::BadName, "a tenant needs a name");
             }
             file.tenant = Some(tenant.value);
+        }
+        if let Some(state) = root.str("state") {
+            file.is_suspended = state.value == "suspended";
+            if !STATES.contains(&state.value.as_str()) {
+                let message = format!("a tenant is not `{}`", state.value);
+                let found = Diagnostic::error(source, state.span, Code::OutOfRange, message)
+                    .did_you_mean(&state.value, STATES.iter().copied())
+                    .help(format!("one of {}", STATES.join(", ")));
+                root.push(found);
+            }
         }
         if let Some(bind) = root.table("bind") {
             for token in bind.keys() {

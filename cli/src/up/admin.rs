@@ -1,10 +1,11 @@
 //! The few calls of the API that `up` makes.
 
-use super::Failed;
 use super::ground::Ground;
+use super::{Failed, LOOK_INTERVAL, READY_TIMEOUT};
 use crate::api::{Answer, Api};
 use crate::exit::Exit;
 use serde_json::{Value as Json, json};
+use std::time::Instant;
 
 pub(crate) fn is_ready(ground: &Ground) -> bool {
     let answer = Api::new(&ground.api(), "").call("GET", "/readyz", None, None);
@@ -38,6 +39,20 @@ pub(crate) fn ensure_demo(ground: &Ground) -> Result<bool, Failed> {
         ground.write_private(&file, &format!("{secret}\n"))?;
     }
     Ok(is_new)
+}
+
+/// Waits until the control plane has published the tenant: what the sidecar decides by.
+pub(crate) fn await_published(ground: &Ground) -> Result<(), Failed> {
+    let (began, folder) = (Instant::now(), ground.policies().join("demo"));
+    while !folder.is_symlink() || !folder.join("tenant.toml").exists() {
+        if began.elapsed() > READY_TIMEOUT {
+            let message =
+                format!("{} was not published: {}", folder.display(), ground.last_word("control"));
+            return Err(Failed(Exit::Unreachable, message));
+        }
+        std::thread::sleep(LOOK_INTERVAL);
+    }
+    Ok(())
 }
 
 fn strange(what: &str, answer: &Answer) -> Failed {

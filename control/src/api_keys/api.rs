@@ -8,6 +8,7 @@ use crate::code::{Code, Refusal};
 use crate::page::Page;
 use crate::pools::{Conn, TenantConn};
 use crate::random::{id, now_ms};
+use crate::settings;
 use crate::write::{Stop, Write};
 use http::StatusCode;
 use jiff::Timestamp;
@@ -20,8 +21,6 @@ const TENANT_ROLES: [&str; 5] = ["tenant-admin", "auditor", "billing", "member",
 const NAME_CHARS_MAX: usize = 100;
 const SCOPES_MAX: usize = 64;
 const OVERLAP_SECONDS_MAX: i64 = 604_800;
-/// `api_key.max_age_days` where nobody has set it.
-const MAX_AGE_DAYS: i64 = 365;
 
 /// The connection to where the keys of a route live.
 enum Home {
@@ -71,7 +70,7 @@ pub async fn create(call: &Call) -> Result<Reply, Stop> {
     let new: New = call.read()?;
     check_name(&new.name)?;
     check_roles(call, &new)?;
-    let expires_at = expiry(new.expires_at.as_deref())?;
+    let expires_at = expiry(new.expires_at.as_deref(), settings::key_days_max(call).await?)?;
     let (mut conn, table) = home(call).await?;
     let mut write = Write::begin(call, &mut conn).await?;
     let (key_id, secret) = (id("key", now_ms()), generate(&holder(call)));
@@ -148,10 +147,10 @@ fn check_roles(call: &Call, new: &New) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// RFC 3339, in the future, at most the age that keys may reach; a year from now if it is left out.
-fn expiry(text: Option<&str>) -> Result<String, Refusal> {
+/// RFC 3339, in the future, at most the age that keys may reach: that age if it is left out.
+fn expiry(text: Option<&str>, days_max: i64) -> Result<String, Refusal> {
     let now = Timestamp::now();
-    let latest = now + jiff::SignedDuration::from_hours(24 * MAX_AGE_DAYS);
+    let latest = now + jiff::SignedDuration::from_hours(24 * days_max);
     let Some(text) = text else { return Ok(latest.to_string()) };
     let parsed = text.parse::<Timestamp>();
     let parsed = parsed.map_err(|_| Refusal::invalid("/expires_at", "an RFC 3339 time", text))?;
@@ -159,7 +158,7 @@ fn expiry(text: Option<&str>) -> Result<String, Refusal> {
         true => Ok(parsed.to_string()),
         false => Err(Refusal::invalid(
             "/expires_at",
-            &format!("a time at most {MAX_AGE_DAYS} days from now"),
+            &format!("a time at most {days_max} days from now"),
             text,
         )),
     }

@@ -4,7 +4,7 @@
 //! The checksum lets anybody refuse a mistyped key without looking it up. What is stored is the SHA-256
 //! of the whole key: it is random, so a slow hash would add nothing.
 
-use crate::random::base62;
+use crate::random::{BASE62, base62};
 use crate::secret::SecretText;
 use sha2::{Digest, Sha256};
 
@@ -65,12 +65,11 @@ pub fn hash(key: &str) -> KeyHash {
 }
 
 fn checksum(body: &str) -> String {
-    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let mut rest = crc32fast::hash(body.as_bytes()) as usize;
     let mut text = [b'0'; CHECKSUM_CHARS];
     for place in text.iter_mut().rev() {
-        *place = DIGITS.get(rest % DIGITS.len()).copied().unwrap_or(b'0');
-        rest /= DIGITS.len();
+        *place = BASE62.get(rest % BASE62.len()).copied().unwrap_or(b'0');
+        rest /= BASE62.len();
     }
     text.iter().map(|byte| char::from(*byte)).collect()
 }

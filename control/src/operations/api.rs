@@ -17,12 +17,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(25);
 /// `GET /v1/operations`.
 pub async fn list(call: &Call) -> Result<Reply, Stop> {
     let page = Page::read(call)?;
-    let state = call.query.get("state").map(String::as_str);
-    if let Some(state) = state.filter(|state| !STATES.contains(state)) {
-        return Err(
-            Refusal::invalid("/state", &format!("one of {}", STATES.join(", ")), state).into()
-        );
-    }
+    let state = call.one_of("state", &STATES)?;
     let asked = call.query.get("tenant_id").map(String::as_str);
     let tenant = match (call.caller.tenant(), asked) {
         (Some(own), Some(asked)) if own != asked => return Ok(page.reply(call, Vec::new())),

@@ -104,12 +104,7 @@ async fn shown(write: &Write<'_>, id: &str, lock: bool) -> Result<Tenant, Refusa
 /// `GET /v1/tenants`: all of them, or the caller's own.
 pub async fn list(call: &Call) -> Result<Reply, Stop> {
     let page = Page::read(call)?;
-    let state = call.query.get("state").map(String::as_str);
-    if let Some(state) = state.filter(|state| !STATES.contains(state)) {
-        return Err(
-            Refusal::invalid("/state", &format!("one of {}", STATES.join(", ")), state).into()
-        );
-    }
+    let state = call.one_of("state", &STATES)?;
     let conn = call.platform().await?;
     let tenants = match call.caller.tenant() {
         Some(own) => store::by_id(&*conn, own, false).await?.into_iter().collect(),
@@ -139,14 +134,19 @@ struct Patch {
 /// `PATCH T`: display name and labels; nothing else can change.
 pub async fn update(call: &Call) -> Result<Reply, Stop> {
     let patch: Patch = call.read()?;
+    let (name, labels) = (patch.display_name, patch.labels.unwrap_or_default());
+    if let Some(name) = &name {
+        display_name(name)?;
+    }
+    merged_labels(&json!({}), &labels)?;
     let id = &call.tenant()?.id;
     let mut conn = call.platform().await?;
     let write = Write::begin(call, &mut conn).await?;
     let before = shown(&write, id, true).await?;
     call.match_version(before.version)?;
     let old_name = before.json["display_name"].as_str().unwrap_or("");
-    let name = display_name(patch.display_name.as_deref().unwrap_or(old_name))?;
-    let labels = merged_labels(&before.json["labels"], &patch.labels.unwrap_or_default())?;
+    let name = name.as_deref().unwrap_or(old_name);
+    let labels = merged_labels(&before.json["labels"], &labels)?;
     store::set_names(&write.tx, id, name, &labels).await?;
     changed(write, "tenant.updated", &before).await
 }
@@ -187,7 +187,9 @@ async fn switch(call: &Call, from: &str, to: &str, action: &str) -> Result<Reply
         return Err(write.refuse(Refusal::new(Code::InvalidState, message).with(details)).await);
     }
     store::set_state(&write.tx, id, to).await?;
-    changed(write, action, &before).await
+    let reply = changed(write, action, &before).await?;
+    call.service.to_publish.notify_one();
+    Ok(reply)
 }
 
 async fn changed(mut write: Write<'_>, action: &str, before: &Tenant) -> Result<Reply, Stop> {

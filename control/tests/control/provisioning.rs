@@ -278,10 +278,34 @@ fn a_change_without_an_event_does_not_commit() {
         (&tenant, "UPDATE settings SET value = '1'"),
         (&tenant, "UPDATE api_keys SET roles = '{tenant-admin}'"),
         (&tenant, "DELETE FROM api_keys"),
+        (&control.database, "INSERT INTO platform_users VALUES ('u', 'i', 's', 'n')"),
+        (
+            &control.database,
+            "INSERT INTO platform_users VALUES ('u', 'i', 's', 'n'); INSERT INTO platform_role_bindings VALUES ('b', 'u', 'auditor')",
+        ),
+        (&control.database, "INSERT INTO identity_providers VALUES ('p', 'i')"),
+        (&control.database, "INSERT INTO organisations VALUES ('i', 'o', 'acme')"),
+        (&control.database, "INSERT INTO revocations VALUES ('r', 'acme', 'key', 'k', 'x')"),
+        (&control.database, "INSERT INTO sidecars VALUES ('s', 'n')"),
+        (&tenant, "INSERT INTO users VALUES ('u', 'i', 's', 'n')"),
+        (&tenant, "INSERT INTO groups VALUES ('g', 'n')"),
+        (&tenant, "INSERT INTO roles VALUES ('r', '{me}')"),
+        (&tenant, "INSERT INTO role_bindings VALUES ('b', 'user', 'u', 'r')"),
+        (&tenant, "INSERT INTO policy_drafts VALUES ('p', '{}')"),
+        (&tenant, "INSERT INTO policy_versions VALUES ('p', 1, '{}', 'u')"),
+        (&tenant, "INSERT INTO limits VALUES ('l', '{}')"),
     ] {
         let refused = cluster().psql(database, statement).unwrap_err();
         assert!(refused.contains("has no audit event"), "{statement}: {refused}");
     }
+    // No table is left out but those that are no configuration.
+    let unguarded = "SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class c WHERE relkind = 'r' \
+        AND relnamespace = 'public'::regnamespace AND NOT EXISTS \
+        (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = 'audited')";
+    let known = "audit_copies audit_events audit_heads idempotency_keys job_leases operation_steps operations schema_migrations";
+    assert_eq!(control.psql(unguarded).unwrap(), known);
+    let known = "audit_events idempotency_keys schema_migrations";
+    assert_eq!(cluster().psql(&tenant, unguarded).unwrap(), known);
     // What only notes a use needs no event.
     assert!(cluster().psql(&tenant, "UPDATE api_keys SET last_used_at = now()").is_ok());
 }
@@ -309,7 +333,7 @@ fn settings_come_from_the_nearest_level_that_has_one() {
     assert_eq!(put(&admin, platform, 1, "UTC").code(), "forbidden");
     assert_eq!(
         put(&admin, "/v1/tenants/acme/settings/offboarding.grace_days", 0, "1").code(),
-        "invalid"
+        "forbidden"
     );
     let gone = control.ask_with(&admin, "DELETE", own, "if-match: \"1\"\r\n", None);
     assert_eq!((gone.status, origin().as_str()), (204, "platform"));
@@ -350,4 +374,61 @@ fn refused_calls_are_counted_in_the_log_that_they_belong_to() {
         (&json!("call.unauthenticated"), &json!("127.0.0.1"))
     );
     assert!(count == 7 && events <= 2, "{count} in {events}");
+}
+
+#[test]
+fn what_the_platform_did_stands_in_the_tenants_log_too() {
+    let control = Control::start();
+    control.tenant("acme");
+    let key = control.key("acme", &["auditor"], &[]);
+    let version = control.ask(&control.admin, "GET", "/v1/tenants/acme", None);
+    let header = format!("if-match: {}\r\n", version.header("etag").unwrap());
+    let patch = Some(json!({"display_name": "Acme and sons"}));
+    let path = "/v1/tenants/acme";
+    assert_eq!(control.ask_with(&control.admin, "PATCH", path, &header, patch).status, 200);
+    let began = std::time::Instant::now();
+    let seen = || {
+        let log = control.ask(&key, "GET", "/v1/tenants/acme/audit-events?limit=200", None);
+        let log = log.json();
+        let events = log["data"].as_array().unwrap().clone();
+        let of = |action: &str| events.iter().filter(|one| one["action"] == action).count();
+        [of("tenant.created"), of("tenant.activated"), of("tenant.updated")]
+    };
+    while seen() != [1, 1, 1] {
+        assert!(began.elapsed().as_secs() < 10, "{:?}", seen());
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let waiting = "SELECT count(*) FROM audit_copies";
+    while control.psql(waiting).unwrap() != "0" {
+        assert!(began.elapsed().as_secs() < 10);
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert_eq!(seen(), [1, 1, 1], "each once");
+}
+
+#[test]
+fn a_database_of_an_older_schema_is_brought_to_head() {
+    let mut control = Control::start();
+    control.tenant("acme");
+    let key = control.key("acme", &["auditor"], &[]);
+    let (tenant, _) = control.placement("acme");
+    let head = "SELECT count(*) FROM schema_migrations";
+    let wanted = cluster().psql(&tenant, head).unwrap();
+    // As an older program left it.
+    let older = "SET session_replication_role = replica; DROP TABLE group_members, sessions, users, groups, roles, \
+        role_bindings, policy_drafts, policy_versions, limits; \
+        DROP INDEX audit_events_tenant, audit_events_actor, audit_events_resource, audit_events_resource_type, \
+        audit_events_outcome, audit_events_at; \
+        DELETE FROM schema_migrations WHERE version > 1; UPDATE tenant_meta SET schema_version = 1";
+    cluster().psql(&tenant, older).unwrap();
+    let behind = "SET session_replication_role = replica; UPDATE placements SET schema_version = 1";
+    control.psql(behind).unwrap();
+    control.kill();
+    control.again();
+    assert_eq!(cluster().psql(&tenant, head).unwrap(), wanted);
+    assert_eq!(cluster().psql(&tenant, "SELECT schema_version FROM tenant_meta").unwrap(), wanted);
+    assert_eq!(control.psql("SELECT schema_version FROM placements").unwrap(), wanted);
+    let log =
+        control.ask(&key, "GET", "/v1/tenants/acme/audit-events?action=schema.migrated", None);
+    assert_eq!(log.json()["data"].as_array().unwrap().len(), 1, "{}", log.text);
 }

@@ -135,6 +135,17 @@ fn an_edit_is_served_or_refused_as_a_whole() {
     assert!(status.contains("last-known-good") && status.contains("\"1.2\""), "{status}");
     write(&sidecar.folder, "acme/policy.csv", "p, carol, /v1/:x, read\n");
     sidecar.until("acme", "carol", Reason::Allow);
+    write(&sidecar.folder, "acme/tenant.toml", "state = \"suspended\"\n");
+    sidecar.until("acme", "carol", Reason::TenantSuspended);
+    write(&sidecar.folder, "acme/tenant.toml", "state = \"suspendet\"\n");
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(
+        sidecar.ask("acme", "carol"),
+        Reason::TenantSuspended,
+        "a typing error resumes nobody"
+    );
+    write(&sidecar.folder, "acme/tenant.toml", "state = \"active\"\n");
+    sidecar.until("acme", "carol", Reason::Allow);
     std::fs::remove_dir_all(sidecar.folder.join("policies/acme")).unwrap();
     sidecar.until("acme", "carol", Reason::UnknownTenant);
 }
