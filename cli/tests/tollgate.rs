@@ -472,6 +472,12 @@ fn an_administrator_works_from_the_shell() {
         ("tollgate setting list", 0, "tenant.time_zone"),
         ("tollgate tenant suspend acme --reason test", 0, "state         suspended"),
         ("tollgate tenant resume acme --reason test", 0, "state         active"),
+        ("tollgate check -t demo alice /v1/models/small create", 0, "allow"),
+        ("tollgate tenant suspend demo --reason test; sleep 1", 0, ""),
+        ("tollgate check -t demo alice /v1/models/small create", 1, "tenant-suspended"),
+        ("tollgate tenant resume demo --reason test; sleep 1", 0, ""),
+        ("tollgate check -t demo alice /v1/models/small create", 0, "allow"),
+        ("tollgate check -t acme alice /v1/models/small create", 1, "no-rule"),
         ("tollgate audit list", 0, "tenant.suspended"),
         ("tollgate me", 0, "platform-admin"),
         (

@@ -176,6 +176,7 @@ fn rows() -> impl Iterator<Item = (&'static str, &'static str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::routes::{ROUTES, Scope};
 
     fn caller(owner: Owner, roles: &[&str], scopes: &[&str]) -> Caller {
         let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
@@ -217,5 +218,46 @@ mod tests {
             let permitted = authority.permit(&caller, permission, tenant);
             assert_eq!(permitted.is_ok(), expected, "{caller:?} {permission} {tenant:?}");
         }
+    }
+
+    /// Each route and what each role may do with what is its own: the golden copy is `permissions.txt`.
+    #[test]
+    fn every_route_and_role_is_in_the_golden_table() {
+        let authority = Authority::new().unwrap();
+        let acme = || Owner::Tenant("acme".to_owned());
+        let callers = [
+            ("platform-admin", caller(Owner::Platform, &["platform-admin"], &[])),
+            ("platform auditor", caller(Owner::Platform, &["auditor"], &[])),
+            ("tenant-admin", caller(acme(), &["tenant-admin"], &[])),
+            ("auditor", caller(acme(), &["auditor"], &[])),
+            ("billing", caller(acme(), &["billing"], &[])),
+            ("member", caller(acme(), &["member"], &[])),
+            ("service", caller(acme(), &["service"], &["setting:read"])),
+        ];
+        let mut table = String::new();
+        for route in ROUTES {
+            let object = match route.scope {
+                Scope::Tenant => |_: &Caller| Some("acme"),
+                Scope::Platform => |_: &Caller| None,
+                Scope::Own => |caller: &Caller| caller.tenant().map(|_| "acme"),
+            };
+            let may = |(name, caller): &(&'static str, Caller)| {
+                authority.permit(caller, route.permission, object(caller)).is_ok().then_some(*name)
+            };
+            let allowed: Vec<&str> = callers.iter().filter_map(may).collect();
+            table += &format!(
+                "{} {} [{}] {}\n",
+                route.method,
+                route.path,
+                route.permission,
+                allowed.join(", ")
+            );
+        }
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/permissions.txt");
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(path, &table).unwrap();
+        }
+        let golden = std::fs::read_to_string(path).unwrap_or_default();
+        assert_eq!(golden, table, "UPDATE_GOLDEN=1 rewrites it");
     }
 }

@@ -103,6 +103,11 @@ impl Refusal {
         refusal
     }
 
+    pub fn unavailable(cause: String) -> Refusal {
+        let message = "the database does not answer; try again";
+        Refusal { cause: Some(cause), ..Refusal::new(Code::DatabaseUnavailable, message) }
+    }
+
     pub fn body(&self) -> Json {
         json!({"error": {"code": self.code.name(), "message": self.message, "details": self.details}})
     }
@@ -115,14 +120,7 @@ impl From<tokio_postgres::Error> for Refusal {
             || state.is_none_or(|state| state.starts_with("08") || state.starts_with("57"));
         let cause = error.as_db_error().map_or_else(|| error.to_string(), ToString::to_string);
         match is_away {
-            true => {
-                let mut refusal = Refusal::new(
-                    Code::DatabaseUnavailable,
-                    "the database does not answer; try again",
-                );
-                refusal.cause = Some(cause);
-                refusal
-            }
+            true => Refusal::unavailable(cause),
             false => Refusal::internal(cause),
         }
     }
@@ -142,5 +140,29 @@ mod tests {
         for name in names {
             assert!(name.bytes().all(|byte| byte == b'-' || byte.is_ascii_lowercase()), "{name}");
         }
+    }
+
+    /// The page lists the codes in their order of precedence: it is the golden copy.
+    #[test]
+    fn the_page_has_every_code_in_order() {
+        let page = include_str!("../../docs/reference/api.md");
+        let section = page.split("\n## Codes").nth(1).unwrap().split("\n## ").next().unwrap();
+        let rows = section.lines().filter(|line| line.starts_with("| ") && !line.contains("codes"));
+        let mut listed = Vec::new();
+        for row in rows {
+            let named = row
+                .split('`')
+                .skip(1)
+                .step_by(2)
+                .filter(|word| !word.contains('.') && !word.contains('['));
+            listed.extend(named.filter(|word| !["pointer", "expected", "got"].contains(word)));
+            for word in row.split('`').skip(1).step_by(2) {
+                let known = Code::ALL.iter().find(|code| code.name() == word);
+                let status = known.map(|code| code.status().as_u16().to_string());
+                assert!(status.is_none_or(|status| row.contains(&status)), "{word}: {row}");
+            }
+        }
+        let all: Vec<&str> = Code::ALL.iter().map(|code| code.name()).collect();
+        assert_eq!(listed, all);
     }
 }

@@ -333,6 +333,7 @@ mod tests {
             ("audit_events", "SHARE ROW EXCLUSIVE"),
             ("operations", "SHARE"),
             ("placements", "ACCESS EXCLUSIVE"),
+            ("placements", "SHARE"),
         ];
         assert_eq!(locks(second.text), expected);
     }

@@ -109,17 +109,19 @@ impl Pools {
         database: &str,
         role: &str,
         password: impl Fn(&MasterKey) -> SecretText,
-    ) -> Result<Client, tokio_postgres::Error> {
+    ) -> Result<Client, Refusal> {
         let opened = self.addresses.requests(database, role, &password(&self.master)).await;
         let is_refused = |error: &tokio_postgres::Error| {
             error.code() == Some(&tokio_postgres::error::SqlState::INVALID_PASSWORD)
         };
-        match (opened, &self.previous) {
+        let opened = match (opened, &self.previous) {
             (Err(error), Some(previous)) if is_refused(&error) => {
                 self.addresses.requests(database, role, &password(previous)).await
             }
             (opened, _) => opened,
-        }
+        };
+        // Whatever it says: nobody can be asked there now.
+        opened.map_err(|error| Refusal::unavailable(crate::said(&error)))
     }
 
     /// A connection to the platform database.

@@ -23,6 +23,7 @@ CREATE INDEX audit_events_resource ON audit_events (resource_id, id);
 CREATE INDEX audit_events_resource_type ON audit_events (resource_type, id);
 CREATE INDEX audit_events_outcome ON audit_events (outcome, id);
 CREATE INDEX audit_events_at ON audit_events (at, id);
+CREATE INDEX placements_cluster ON placements (cluster_id);
 CREATE INDEX operations_state ON operations (state, id);
 
 CREATE TABLE platform_users (

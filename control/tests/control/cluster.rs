@@ -108,6 +108,11 @@ impl Cluster {
         format!("postgres://tollgate:{PASSWORD}@{host}/{database}")
     }
 
+    /// What the server has logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.join("log")).unwrap()
+    }
+
     /// What psql prints for a statement of the superuser.
     pub(crate) fn psql(&self, database: &str, statement: &str) -> Result<String, String> {
         psql_in(&self.folder, database, statement)

@@ -2,8 +2,11 @@
 //! run, on a socket in its own folder; it ends with this process.
 
 mod cluster;
+mod codes;
 mod isolation;
 mod keys;
+mod lists;
+mod owasp;
 mod provisioning;
 mod service;
 mod wire;

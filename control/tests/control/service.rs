@@ -116,6 +116,26 @@ impl Control {
         command(&self.variables).args(arguments).output().unwrap()
     }
 
+    /// The same with one more variable.
+    pub(crate) fn run_with(
+        &self,
+        name: &str,
+        value: &str,
+        arguments: &[&str],
+    ) -> std::process::Output {
+        command(&self.variables).env(name, value).args(arguments).output().unwrap()
+    }
+
+    /// A variable of the next start.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.unset(name);
+        self.variables.push((name.to_owned(), value.to_owned()));
+    }
+
+    pub(crate) fn unset(&mut self, name: &str) {
+        self.variables.retain(|(known, _)| known != name);
+    }
+
     pub(crate) fn log(&self) -> String {
         let path = self.folder.join(format!("{}.log", self.database));
         std::fs::read_to_string(path).unwrap_or_default()
