@@ -5,7 +5,7 @@ export PATH := /usr/lib/ccache:$(PATH)
 CASES ?= 1000000
 CARGO := cargo
 
-.PHONY: setup setup-lint setup-test up down test lint bench parity fuzz
+.PHONY: setup setup-lint setup-test up down test lint bench bench-control parity fuzz isolation
 
 setup:
 	@./xtask/setup.sh
@@ -40,6 +40,14 @@ bench: setup
 
 parity: setup
 	CASES=$(CASES) $(CARGO) test --package tollgate-oracle --test parity -- --nocapture
+
+# A million requests of 200 tenants, then each planted bug: some ten minutes.
+isolation: setup-test
+	./control/isolation.sh
+
+# Tenants ready, reads and writes beside bare SQL, 200 tenants on 40 connections.
+bench-control: setup-test
+	$(CARGO) test --release --package tollgate-control --test control figures -- --ignored --nocapture
 
 fuzz: setup
 	./fuzz/run.sh

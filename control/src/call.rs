@@ -11,10 +11,10 @@ use http::StatusCode;
 use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A call that may be answered.
-#[derive(Debug)]
+#[allow(missing_debug_implementations, reason = "holds a client")]
 pub struct Call {
     pub service: Arc<Service>,
     pub caller: Caller,
@@ -30,6 +30,8 @@ pub struct Call {
     pub route: String,
     pub is_dry_run: bool,
     pub origin: Origin,
+    /// The connection on which the caller's key was found, until it is taken.
+    pub conn: Mutex<Option<TenantConn>>,
 }
 
 /// What a handler answers.
@@ -134,6 +136,10 @@ impl Call {
     /// `tenant-not-ready`, and those of the pool.
     pub async fn tenant_conn(&self) -> Result<TenantConn, Refusal> {
         let verified: VerifiedTenant = self.tenant()?.for_call(&self.permitted)?;
+        let kept = self.conn.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(conn) = kept.filter(|conn| conn.tenant() == verified.id()) {
+            return Ok(conn);
+        }
         self.service.pools.tenant(&verified).await
     }
 

@@ -3,7 +3,7 @@
 use crate::api_keys::format::{self, Holder, Presented};
 use crate::code::{Code, Refusal};
 use crate::placement::KnownTenant;
-use crate::pools::Pools;
+use crate::pools::{Pools, TenantConn};
 use crate::sql::{self, bytes, text};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
@@ -36,10 +36,12 @@ impl Caller {
 }
 
 /// Who calls, and the tenant that the credential belongs to.
-#[derive(Debug)]
+#[allow(missing_debug_implementations, reason = "holds a client")]
 pub struct Known {
     pub caller: Caller,
     pub own_tenant: Option<KnownTenant>,
+    /// The connection on which the key was found, for whoever answers the call.
+    pub conn: Option<TenantConn>,
 }
 
 /// The one key that a request presents.
@@ -76,43 +78,52 @@ pub async fn look_up(pools: &Pools, presented: &Presented) -> Result<Known, Refu
     let platform = pools.platform().await?;
     match &presented.holder {
         Holder::Platform => {
-            let row = read_key(&*platform, "platform_api_keys", presented).await?;
-            let caller = caller(&row.ok_or_else(unauthenticated)?, Owner::Platform)?;
-            Ok(Known { caller, own_tenant: None })
+            let table = "platform_api_keys";
+            let row =
+                sql::first(&*platform, &key_of(table), &[bytes(&&presented.hash[..])]).await?;
+            let row = row.ok_or_else(unauthenticated)?;
+            note_use(&*platform, table, &row).await?;
+            let caller = caller(&row, Owner::Platform)?;
+            Ok(Known { caller, own_tenant: None, conn: None })
         }
         Holder::Tenant(reference) => {
             let tenant = KnownTenant::by_reference(&*platform, reference).await?;
             drop(platform);
             let tenant = tenant.ok_or_else(unauthenticated)?;
             let verified = tenant.for_key().ok_or_else(unauthenticated)?;
-            let conn = pools.tenant(&verified).await?;
-            let row = read_key(&**conn, "api_keys", presented).await?;
-            let owner = Owner::Tenant(tenant.id.clone());
-            let caller = caller(&row.ok_or_else(unauthenticated)?, owner)?;
-            Ok(Known { caller, own_tenant: Some(tenant) })
+            let table = "api_keys";
+            let hash = &presented.hash[..];
+            let params = [bytes(&hash)];
+            let (conn, row) = pools.tenant_and_row(&verified, &key_of(table), &params).await?;
+            let row = row.ok_or_else(unauthenticated)?;
+            note_use(&**conn, table, &row).await?;
+            let caller = caller(&row, Owner::Tenant(tenant.id.clone()))?;
+            Ok(Known { caller, own_tenant: Some(tenant), conn: Some(conn) })
         }
     }
 }
 
-/// The row of a key, by its hash or that of its predecessor while both are valid; notes its use once a minute.
-async fn read_key(
-    client: &impl GenericClient,
-    table: &str,
-    presented: &Presented,
-) -> Result<Option<Row>, tokio_postgres::Error> {
-    let statement = format!(
+/// The statement for the row of a key, by its hash or that of its predecessor while both are valid.
+fn key_of(table: &str) -> String {
+    format!(
         "SELECT id, name, roles, scopes, revoked_at IS NOT NULL, expires_at <= now(), \
          coalesce(last_used_at < now() - interval '1 minute', true) \
          FROM {table} WHERE hash = $1 OR (previous_hash = $1 AND previous_expires_at > now())"
-    );
-    let hash = &presented.hash[..];
-    let row = sql::first(client, &statement, &[bytes(&hash)]).await?;
-    if let Some(row) = row.as_ref().filter(|row| row.get::<_, bool>(6)) {
+    )
+}
+
+/// Notes the use of a key, once a minute.
+async fn note_use(
+    client: &impl GenericClient,
+    table: &str,
+    row: &Row,
+) -> Result<(), tokio_postgres::Error> {
+    if row.get(6) {
         let id: String = row.get(0);
         let used = format!("UPDATE {table} SET last_used_at = now() WHERE id = $1");
         sql::run(client, &used, &[text(&id)]).await?;
     }
-    Ok(row)
+    Ok(())
 }
 
 fn caller(row: &Row, owner: Owner) -> Result<Caller, Refusal> {

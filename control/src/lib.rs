@@ -30,6 +30,7 @@ pub mod operations;
 pub mod ops;
 pub mod page;
 pub mod placement;
+mod planted;
 pub mod pools;
 pub mod provision;
 pub mod publish;

@@ -5,7 +5,8 @@
 
 use crate::audit::{Event, Origin, append};
 use crate::database::{Addresses, OWNER_ROLE, PLATFORM_ROLE, TENANT_ROLE, platform_password};
-use crate::secret::MasterKey;
+use crate::random::bytes;
+use crate::secret::{MasterKey, scram_verifier};
 use crate::sql::{self, int, literal, quoted, text};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
@@ -122,7 +123,7 @@ async fn ensure_roles(admin: &Client, master: &MasterKey) -> Result<(), tokio_po
             admin.batch_execute(&format!("CREATE ROLE {role} {login}")).await?;
         }
     }
-    let password = literal(platform_password(master).expose());
+    let password = literal(&scram_verifier(&platform_password(master), &bytes()));
     admin.batch_execute(&format!("ALTER ROLE {PLATFORM_ROLE} PASSWORD {password}")).await?;
     // What the provisioning role makes must belong to the owner.
     admin.batch_execute(&format!("GRANT {OWNER_ROLE} TO CURRENT_USER")).await
@@ -234,7 +235,7 @@ pub async fn rekey(admin: &Client, master: &MasterKey) -> Result<usize, tokio_po
     for row in &placed {
         let (tenant, role): (String, String) = (row.get(0), row.get(1));
         let password = master.database_password(&tenant, row.get(2));
-        let password = literal(password.expose());
+        let password = literal(&scram_verifier(&password, &bytes()));
         let set = format!("ALTER ROLE {} PASSWORD {password}", quoted(&role));
         let is_there = "SELECT FROM pg_roles WHERE rolname = $1";
         if sql::first(admin, is_there, &[text(&role)]).await?.is_some() {

@@ -15,6 +15,9 @@ use tokio::net::TcpListener;
 
 pub const REQUEST_SECONDS: &str = "tollgate_control_request_duration_seconds";
 pub const REFUSALS: &str = "tollgate_control_refusals_total";
+/// `for` is `place` (of the tenant's own) or `backend` (of all).
+pub const POOL_WAIT_SECONDS: &str = "tollgate_control_pool_wait_seconds";
+pub const CONNECT_SECONDS: &str = "tollgate_control_connect_seconds";
 const BUCKETS: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0];
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// What is served beside the routes, and what is not.
@@ -33,6 +36,12 @@ pub fn register() -> Result<PrometheusHandle, String> {
         Unit::Seconds,
         "Time from a call's head to its answer, by route."
     );
+    describe_histogram!(
+        POOL_WAIT_SECONDS,
+        Unit::Seconds,
+        "Waiting for a database connection's place."
+    );
+    describe_histogram!(CONNECT_SECONDS, Unit::Seconds, "Opening a database connection.");
     describe_counter!(REFUSALS, Unit::Count, "Calls that were refused, by code.");
     for route in ROUTES {
         let method = route.method.to_string();

@@ -5,6 +5,7 @@
 
 use crate::call::{Call, Reply};
 use crate::code::{Code, Refusal};
+use crate::planted::planted;
 use crate::random::{bytes, now_ms};
 use crate::secret::MasterKey;
 use aes_gcm::aead::{Aead, KeyInit, Payload};
@@ -51,7 +52,10 @@ impl Page {
             call.query.iter().filter(|(name, _)| !["limit", "cursor"].contains(&name.as_str()));
         let filter: Vec<String> = filter.map(|(name, value)| format!("{name}={value}")).collect();
         let tenant = call.caller.tenant().unwrap_or("");
-        let binding = format!("{tenant}\n{}\n{}", call.route, filter.join("&"));
+        let mut binding = format!("{tenant}\n{}\n{}", call.route, filter.join("&"));
+        if planted("cursor") {
+            binding.clear();
+        }
         let after = match call.query.get("cursor") {
             None => String::new(),
             Some(cursor) => open(call, &binding, cursor).ok_or_else(|| {

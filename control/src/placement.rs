@@ -1,6 +1,7 @@
 //! Which tenant, and where its data is: the proof that a tenant's database may be opened.
 
 use crate::code::{Code, Refusal};
+use crate::planted::planted;
 use crate::sql::{self, text};
 use tokio_postgres::{GenericClient, Row};
 
@@ -70,7 +71,12 @@ impl KnownTenant {
     ) -> Result<Option<KnownTenant>, tokio_postgres::Error> {
         let statement = format!("{KNOWN} WHERE t.key_reference = $1");
         let row = sql::first(platform, &statement, &[text(&reference)]).await?;
-        Ok(row.map(|row| KnownTenant::of(&row)))
+        let mut known = row.map(|row| KnownTenant::of(&row));
+        if let Some(known) = known.as_mut().filter(|_| planted("placement-cache")) {
+            static STALE: std::sync::OnceLock<Option<Placement>> = std::sync::OnceLock::new();
+            known.placement = STALE.get_or_init(|| known.placement.clone()).clone();
+        }
+        Ok(known)
     }
 
     fn of(row: &Row) -> KnownTenant {

@@ -4,20 +4,24 @@
 //! A tenant's pool is keyed by database and placement generation. A connection is checked when it is taken out:
 //! database, role, generation. One whose transaction was left open is rolled back before it is handed on.
 //! Fairness: a tenant waits for its own places first, then in order of arrival for a backend, so one
-//! tenant holds at most `per_tenant_max` places in the queue.
+//! tenant holds at most `per_tenant_max` places in the queue; while somebody waits, a connection that is given
+//! back is closed for them.
 
 use crate::code::{Code, Refusal};
 use crate::database::{Addresses, PLATFORM_ROLE, platform_password};
 use crate::placement::VerifiedTenant;
+use crate::planted::planted;
 use crate::secret::{MasterKey, SecretText};
-use crate::sql;
+use crate::{ops, sql};
+use metrics::histogram;
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_postgres::{Client, Transaction};
+use tokio_postgres::{Client, Row, Transaction};
 
 /// Connections to the platform database.
 const PLATFORM_MAX: usize = 16;
@@ -34,8 +38,31 @@ pub struct Pools {
     limits: crate::config::Pools,
     platform: Arc<Pool>,
     tenants: Mutex<HashMap<Key, Arc<Pool>>>,
-    /// One permit per open connection to a tenant's database.
-    backends: Arc<Semaphore>,
+    backends: Arc<Backends>,
+}
+
+/// Connections to all tenants' databases together.
+struct Backends {
+    /// One permit per open connection.
+    open: Arc<Semaphore>,
+    /// So many wait for one: whoever is done closes its connection instead of keeping it.
+    waiting: AtomicUsize,
+}
+
+/// One who waits, as long as this lives.
+struct Waiting<'b>(&'b AtomicUsize);
+
+impl<'b> Waiting<'b> {
+    fn begin(count: &'b AtomicUsize) -> Waiting<'b> {
+        count.fetch_add(1, Ordering::AcqRel);
+        Waiting(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -49,6 +76,8 @@ struct Pool {
     /// One permit per connection that is in use.
     places: Arc<Semaphore>,
     idle: Mutex<Vec<Idle>>,
+    /// What it shares with the other tenants' pools.
+    backends: Option<Arc<Backends>>,
 }
 
 struct Idle {
@@ -70,7 +99,10 @@ pub struct Conn {
 
 /// A connection to one tenant's database: made from a verified tenant only.
 #[allow(missing_debug_implementations, reason = "holds a client")]
-pub struct TenantConn(Conn);
+pub struct TenantConn {
+    conn: Conn,
+    tenant: String,
+}
 
 impl Pools {
     pub fn new(
@@ -83,9 +115,12 @@ impl Pools {
             addresses,
             master,
             previous,
-            platform: Arc::new(Pool::new(PLATFORM_MAX)),
+            platform: Arc::new(Pool::new(PLATFORM_MAX, None)),
             tenants: Mutex::default(),
-            backends: Arc::new(Semaphore::new(limits.backends_max)),
+            backends: Arc::new(Backends {
+                open: Arc::new(Semaphore::new(limits.backends_max)),
+                waiting: AtomicUsize::new(0),
+            }),
             limits,
         }
     }
@@ -110,7 +145,9 @@ impl Pools {
         role: &str,
         password: impl Fn(&MasterKey) -> SecretText,
     ) -> Result<Client, Refusal> {
+        let began = Instant::now();
         let opened = self.addresses.requests(database, role, &password(&self.master)).await;
+        histogram!(ops::CONNECT_SECONDS).record(began.elapsed().as_secs_f64());
         let is_refused = |error: &tokio_postgres::Error| {
             error.code() == Some(&tokio_postgres::error::SqlState::INVALID_PASSWORD)
         };
@@ -144,51 +181,82 @@ impl Pools {
     /// `overloaded` when none gets free in time, `database-unavailable`, `internal` when the connection
     /// is not what it should be.
     pub async fn tenant(&self, tenant: &VerifiedTenant) -> Result<TenantConn, Refusal> {
+        let conn = self.checked_out(tenant).await?;
+        assert_is(&conn, tenant).await?;
+        Ok(TenantConn { conn, tenant: tenant.id().to_owned() })
+    }
+
+    /// The same with the first row of a statement, in one round trip: the row is given to nobody unless the
+    /// connection is the tenant's.
+    ///
+    /// # Errors
+    /// Those of `tenant`.
+    pub async fn tenant_and_row(
+        &self,
+        tenant: &VerifiedTenant,
+        statement: &str,
+        params: &[sql::Param<'_>],
+    ) -> Result<(TenantConn, Option<Row>), Refusal> {
+        let conn = self.checked_out(tenant).await?;
+        let (is_theirs, row) =
+            tokio::join!(assert_is(&conn, tenant), sql::first(&*conn, statement, params));
+        is_theirs?;
+        Ok((TenantConn { conn, tenant: tenant.id().to_owned() }, row?))
+    }
+
+    async fn checked_out(&self, tenant: &VerifiedTenant) -> Result<Conn, Refusal> {
         let pool = self.pool_of(tenant);
         let place = self.place(&pool).await?;
-        let conn = match pool.take_idle() {
-            Some(idle) => Conn::new(idle.client, &pool, idle.backend, place),
-            None => {
-                let backend = self.backend().await?;
-                let placement = tenant.placement();
-                let (database, role) = (&placement.database, &placement.role);
-                let generation = placement.generation;
-                let password = |key: &MasterKey| key.database_password(tenant.id(), generation);
-                let client = self.open(database, role, password).await?;
-                Conn::new(client, &pool, Some(backend), place)
-            }
-        };
-        assert_is(&conn, tenant).await?;
-        Ok(TenantConn(conn))
+        if let Some(idle) = pool.take_idle() {
+            return Ok(Conn::new(idle.client, &pool, idle.backend, place));
+        }
+        let backend = self.backend().await?;
+        let placement = tenant.placement();
+        let (database, role) = (&placement.database, &placement.role);
+        let generation = placement.generation;
+        let password = |key: &MasterKey| key.database_password(tenant.id(), generation);
+        let client = self.open(database, role, password).await?;
+        Ok(Conn::new(client, &pool, Some(backend), place))
     }
 
     fn pool_of(&self, tenant: &VerifiedTenant) -> Arc<Pool> {
         let placement = tenant.placement();
-        let key = Key { database: placement.database.clone(), generation: placement.generation };
+        let mut key =
+            Key { database: placement.database.clone(), generation: placement.generation };
+        if planted("pool-key") {
+            key.database = String::new();
+        }
         let mut tenants = locked(&self.tenants);
-        let pool =
-            tenants.entry(key).or_insert_with(|| Arc::new(Pool::new(self.limits.per_tenant_max)));
+        let new =
+            || Arc::new(Pool::new(self.limits.per_tenant_max, Some(Arc::clone(&self.backends))));
+        let pool = tenants.entry(key).or_insert_with(new);
         Arc::clone(pool)
     }
 
     async fn place(&self, pool: &Pool) -> Result<OwnedSemaphorePermit, Refusal> {
-        self.in_time(Arc::clone(&pool.places).acquire_owned()).await
+        self.in_time("place", Arc::clone(&pool.places).acquire_owned()).await
     }
 
     /// The right to open one more connection; makes room by closing what was idle longest.
     async fn backend(&self) -> Result<OwnedSemaphorePermit, Refusal> {
-        if self.backends.available_permits() == 0 {
+        let waiting = Waiting::begin(&self.backends.waiting);
+        if self.backends.open.available_permits() == 0 {
             self.close_longest_idle();
         }
-        self.in_time(Arc::clone(&self.backends).acquire_owned()).await
+        let permit = self.in_time("backend", Arc::clone(&self.backends.open).acquire_owned()).await;
+        drop(waiting);
+        permit
     }
 
     async fn in_time(
         &self,
+        what: &'static str,
         permit: impl Future<Output = Result<OwnedSemaphorePermit, tokio::sync::AcquireError>>,
     ) -> Result<OwnedSemaphorePermit, Refusal> {
         let limit = Duration::from_millis(self.limits.wait_ms_max);
+        let began = Instant::now();
         let waited = tokio::time::timeout(limit, permit).await;
+        histogram!(ops::POOL_WAIT_SECONDS, "for" => what).record(began.elapsed().as_secs_f64());
         waited.ok().and_then(Result::ok).ok_or_else(|| {
             Refusal::new(Code::Overloaded, "no database connection got free in time; try again")
         })
@@ -240,8 +308,17 @@ async fn assert_is(conn: &Conn, tenant: &VerifiedTenant) -> Result<(), Refusal> 
 }
 
 impl Pool {
-    fn new(places: usize) -> Pool {
-        Pool { places: Arc::new(Semaphore::new(places)), idle: Mutex::default() }
+    fn new(places: usize, backends: Option<Arc<Backends>>) -> Pool {
+        Pool { places: Arc::new(Semaphore::new(places)), idle: Mutex::default(), backends }
+    }
+
+    /// Keeps a connection for the next who comes, unless another tenant waits for its place.
+    fn keep(&self, idle: Idle) {
+        let mut kept = locked(&self.idle);
+        let is_wanted = |backends: &Arc<Backends>| backends.waiting.load(Ordering::Acquire) > 0;
+        if !self.backends.as_ref().is_some_and(is_wanted) {
+            kept.push(idle);
+        }
     }
 
     /// The connection that was used last.
@@ -298,13 +375,20 @@ impl Deref for TenantConn {
     type Target = Conn;
 
     fn deref(&self) -> &Conn {
-        &self.0
+        &self.conn
+    }
+}
+
+impl TenantConn {
+    /// Whose database it is.
+    pub fn tenant(&self) -> &str {
+        &self.tenant
     }
 }
 
 impl DerefMut for TenantConn {
     fn deref_mut(&mut self) -> &mut Conn {
-        &mut self.0
+        &mut self.conn
     }
 }
 
@@ -313,7 +397,7 @@ impl Drop for Conn {
         let Some(client) = self.client.take().filter(|client| !client.is_closed()) else { return };
         let idle = Idle { client, since: Instant::now(), backend: self.backend.take() };
         match (self.is_open, Handle::try_current(), self.place.take()) {
-            (false, _, _) => locked(&self.pool.idle).push(idle),
+            (false, _, _) => self.pool.keep(idle),
             (true, Ok(runtime), Some(place)) => {
                 drop(runtime.spawn(cleaned(idle, Arc::clone(&self.pool), place)));
             }
@@ -328,7 +412,7 @@ async fn cleaned(mut idle: Idle, pool: Arc<Pool>, _place: OwnedSemaphorePermit) 
     let end = idle.client.batch_execute("ROLLBACK");
     if matches!(tokio::time::timeout(CLEAN_TIMEOUT, end).await, Ok(Ok(()))) {
         idle.since = Instant::now();
-        locked(&pool.idle).push(idle);
+        pool.keep(idle);
     }
 }
 

@@ -12,7 +12,8 @@ use crate::migrate::{bring_to_head, template_name, tenant_schema_version};
 use crate::operations::store::{self, Operation};
 use crate::placement::{self, KnownTenant, Placement};
 use crate::pools::Conn;
-use crate::random::base32;
+use crate::random::{base32, bytes};
+use crate::secret::scram_verifier;
 use crate::service::Service;
 use crate::sql::{self, int, literal, quoted, text};
 use crate::tenants;
@@ -200,7 +201,7 @@ impl Job<'_> {
         }
         let password =
             self.service.pools.master().database_password(self.tenant_id(), placement.generation);
-        let password = literal(password.expose());
+        let password = literal(&scram_verifier(&password, &bytes()));
         let set =
             format!("ALTER ROLE {role} LOGIN PASSWORD {password}; GRANT {TENANT_ROLE} TO {role}");
         admin.batch_execute(&set).await.map_err(said)

@@ -3,7 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hkdf::Hkdf;
-use sha2::Sha256;
+use hkdf::hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -77,6 +78,21 @@ impl MasterKey {
         let key = self.derive("database-password", &format!("{placement}/{generation}"));
         SecretText(URL_SAFE_NO_PAD.encode(key))
     }
+}
+
+/// What Postgres keeps of a password (SCRAM-SHA-256, RFC 5802 and 7677), so that no statement holds the password
+/// itself. One iteration: the passwords are 32 random bytes, and every connection would pay for more.
+pub fn scram_verifier(password: &SecretText, salt: &[u8; 16]) -> String {
+    let mac = |key: &[u8], parts: &[&[u8]]| {
+        let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(key).expect("any length is a key");
+        parts.iter().for_each(|part| mac.update(part));
+        mac.finalize().into_bytes()
+    };
+    let salted = mac(password.expose().as_bytes(), &[salt, &1u32.to_be_bytes()]);
+    let stored = Sha256::digest(mac(&salted, &[b"Client Key"]));
+    let server = mac(&salted, &[b"Server Key"]);
+    let text = |bytes: &[u8]| STANDARD.encode(bytes);
+    format!("SCRAM-SHA-256$1:{}${}:{}", text(salt), text(&stored), text(&server))
 }
 
 /// Repeating bytes, counting bytes, and the keys that manuals print.

@@ -22,7 +22,7 @@ use metrics::{counter, histogram};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -131,7 +131,7 @@ async fn route(
     }
     let segments = segments(path)?;
     let query = query(parts.uri.query().unwrap_or(""))?;
-    let known = authenticate(service, &parts.headers, address).await?;
+    let mut known = authenticate(service, &parts.headers, address).await?;
     check_headers(service, &parts.headers, &known, &segments)?;
     if is_docs {
         return Ok(docs(service, path));
@@ -184,6 +184,8 @@ async fn route(
         if_match: header_text(&parts.headers, &header::IF_MATCH),
         idempotency_key: idempotency_key(parts)?,
         route: format!("{} {path}", parts.method),
+        // Held only by a call that will use it.
+        conn: Mutex::new(known.conn.take().filter(|_| route.scope == Scope::Tenant)),
         caller: known.caller,
     };
     (route.handler)(&call).await

@@ -11,6 +11,7 @@ pub(crate) struct Cluster {
     pub(crate) folder: PathBuf,
     /// Its standard input is open as long as this process lives; then it ends and tidies up.
     server: Mutex<Child>,
+    is_durable: bool,
 }
 
 pub(crate) const PASSWORD: &str = "test-of-the-cluster";
@@ -43,11 +44,12 @@ fn binary(name: &str) -> String {
 }
 
 /// The server of a cluster's folder, supervised.
-fn server(folder: &Path) -> Child {
+fn server(folder: &Path, is_durable: bool) -> Child {
     let socket = folder.display().to_string();
     let mut server = command("sh");
     server.args(["-c", SUPERVISE, "sh", &socket, &binary("postgres"), "-D"]).arg(folder.join("pg"));
-    server.args(["-k", &socket, "-c", "listen_addresses=", "-c", "fsync=off"]);
+    server.args(["-k", &socket, "-c", "listen_addresses=", "-c"]);
+    server.arg(if is_durable { "fsync=on" } else { "fsync=off" });
     server.args(["-c", "max_connections=300"]);
     let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("log"));
     server.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log.unwrap()).spawn().unwrap()
@@ -55,6 +57,15 @@ fn server(folder: &Path) -> Child {
 
 impl Cluster {
     pub(crate) fn start(name: &str) -> Cluster {
+        Cluster::start_with(name, false)
+    }
+
+    /// One that syncs, as in earnest.
+    pub(crate) fn start_durable(name: &str) -> Cluster {
+        Cluster::start_with(name, true)
+    }
+
+    fn start_with(name: &str, is_durable: bool) -> Cluster {
         let folder = std::env::temp_dir().join(format!("tgc-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).unwrap();
@@ -70,7 +81,8 @@ impl Cluster {
             .output()
             .unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let cluster = Cluster { server: Mutex::new(server(&folder)), folder };
+        let cluster =
+            Cluster { server: Mutex::new(server(&folder, is_durable)), folder, is_durable };
         cluster.wait();
         cluster
     }
@@ -87,7 +99,7 @@ impl Cluster {
         // The supervisor of the dead one would tidy up: it ends without that.
         supervised.kill().unwrap();
         supervised.wait().unwrap();
-        *supervised = server(&self.folder);
+        *supervised = server(&self.folder, self.is_durable);
         drop(supervised);
         self.wait();
     }
@@ -104,8 +116,7 @@ impl Cluster {
 
     /// The address of a database for the role that may do everything.
     pub(crate) fn url(&self, database: &str) -> String {
-        let host = self.folder.display().to_string().replace('/', "%2F");
-        format!("postgres://tollgate:{PASSWORD}@{host}/{database}")
+        url_in(&self.folder, database)
     }
 
     /// What the server has logged.
@@ -117,6 +128,12 @@ impl Cluster {
     pub(crate) fn psql(&self, database: &str, statement: &str) -> Result<String, String> {
         psql_in(&self.folder, database, statement)
     }
+}
+
+/// The address of a database of the cluster in a folder.
+pub(crate) fn url_in(folder: &Path, database: &str) -> String {
+    let host = folder.display().to_string().replace('/', "%2F");
+    format!("postgres://tollgate:{PASSWORD}@{host}/{database}")
 }
 
 /// What psql prints for a statement of the superuser of the cluster in a folder.

@@ -5,8 +5,27 @@ use crate::service::Control;
 use serde_json::json;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-const TENANTS: usize = 20;
-const REQUESTS: usize = 10_000;
+/// `make isolation` asks for more.
+fn size(variable: &str, otherwise: usize) -> usize {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+}
+
+/// A credential is the platform's or one tenant's: roles of both levels never meet in one.
+#[test]
+fn no_credential_has_roles_of_two_levels() {
+    let control = Control::start();
+    control.tenant("acme");
+    for (path, roles) in [
+        ("/v1/api-keys", json!(["auditor", "tenant-admin"])),
+        ("/v1/api-keys", json!(["tenant-admin"])),
+        ("/v1/tenants/acme/api-keys", json!(["platform-admin"])),
+        ("/v1/tenants/acme/api-keys", json!(["tenant-admin", "platform-admin"])),
+    ] {
+        let body = json!({"name": "both", "roles": roles});
+        let answer = control.ask(&control.admin, "POST", path, Some(body));
+        assert_eq!((answer.status, answer.code().as_str()), (422, "invalid"), "{path} {roles}");
+    }
+}
 
 #[test]
 fn each_role_connects_to_its_own_database_alone() {
@@ -62,9 +81,10 @@ fn each_role_connects_to_its_own_database_alone() {
 #[test]
 fn random_requests_never_see_another_tenants_marker() {
     let control = Control::start_with(&[("TOLLGATE_POOLS__BACKENDS_MAX", "12")]);
-    let names: Vec<String> = (0..TENANTS).map(|at| format!("tenant-{at:02}")).collect();
+    let (tenants, requests) = (size("ISOLATION_TENANTS", 20), size("ISOLATION_REQUESTS", 10_000));
+    let names: Vec<String> = (0..tenants).map(|at| format!("tenant-{at:03}")).collect();
     let markers: Vec<String> =
-        (0..TENANTS).map(|at| format!("canary-{at:02}-{:08x}", fastrand::u32(..))).collect();
+        (0..tenants).map(|at| format!("canary-{at:03}-{:08x}", fastrand::u32(..))).collect();
     let keys: Vec<String> = names
         .iter()
         .zip(&markers)
@@ -102,15 +122,25 @@ fn random_requests_never_see_another_tenants_marker() {
             key
         })
         .collect();
+    // A place in each tenant's own list, for nobody else.
+    let cursors: Vec<String> = names
+        .iter()
+        .zip(&keys)
+        .map(|(name, key)| {
+            let path = format!("/v1/tenants/{name}/audit-events?limit=1");
+            control.ask(key, "GET", &path, None).json()["next_cursor"].as_str().unwrap().to_owned()
+        })
+        .collect();
     let (asked, own, busy) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         for seed in 0..8 {
             let (control, names, markers, keys) = (&control, &names, &markers, &keys);
+            let cursors = &cursors;
             let (asked, own, busy) = (&asked, &own, &busy);
             scope.spawn(move || {
                 let mut random = fastrand::Rng::with_seed(seed);
-                while asked.fetch_add(1, Ordering::Relaxed) < REQUESTS {
-                    let (who, whom) = (random.usize(..TENANTS), random.usize(..TENANTS));
+                while asked.fetch_add(1, Ordering::Relaxed) < requests {
+                    let (who, whom) = (random.usize(..tenants), random.usize(..tenants));
                     let target = if random.u8(..4) == 0 { &names[whom] } else { &names[who] };
                     let tail = [
                         "",
@@ -121,6 +151,27 @@ fn random_requests_never_see_another_tenants_marker() {
                     ];
                     let mut path =
                         format!("/v1/tenants/{target}{}", tail[random.usize(..tail.len())]);
+                    if random.u8(..16) == 0 {
+                        // Somebody hangs up in the middle.
+                        control.hang_up(&keys[who], &path);
+                        continue;
+                    }
+                    if random.u8(..8) == 0 {
+                        let (name, cursor) = (&names[who], &cursors[whom]);
+                        let path =
+                            format!("/v1/tenants/{name}/audit-events?limit=1&cursor={cursor}");
+                        let answer = control.ask(&keys[who], "GET", &path, None);
+                        let is_right = match who == whom {
+                            true => answer.status == 200,
+                            false => answer.code() == "invalid-cursor",
+                        };
+                        assert!(
+                            is_right || answer.status == 503,
+                            "a cursor of {whom} for {who}: {}",
+                            answer.text
+                        );
+                        continue;
+                    }
                     if random.u8(..8) == 0 {
                         path = ["/v1/tenants", "/v1/operations", "/v1/me"][random.usize(..3)]
                             .to_owned();
@@ -142,7 +193,7 @@ fn random_requests_never_see_another_tenants_marker() {
         }
     });
     // The test sees what it looks for, and the service was not merely busy.
-    assert!(own.into_inner() > REQUESTS / 4);
-    assert!(busy.into_inner() * 50 < REQUESTS);
+    assert!(own.into_inner() > requests / 4);
+    assert!(busy.into_inner() * 50 < requests);
     assert!(markers.iter().all(|marker| !control.log().contains(marker)));
 }

@@ -1,6 +1,6 @@
 //! `tollgate-control` on its own platform database and port, and a client that speaks HTTP.
 
-use crate::cluster::{Cluster, cluster, psql_in};
+use crate::cluster::{Cluster, cluster, psql_in, url_in};
 use serde_json::{Value as Json, json};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -20,7 +20,7 @@ pub(crate) struct Control {
     /// Where its cluster is.
     folder: PathBuf,
     pub(crate) admin: String,
-    port: u16,
+    pub(crate) port: u16,
     pub(crate) ops: u16,
     child: Child,
     variables: Vec<(String, String)>,
@@ -116,6 +116,18 @@ impl Control {
         command(&self.variables).args(arguments).output().unwrap()
     }
 
+    /// The address of one of its databases, for the superuser.
+    pub(crate) fn url(&self, database: &str) -> String {
+        url_in(&self.folder, database)
+    }
+
+    /// Asks and does not wait for the answer.
+    pub(crate) fn hang_up(&self, key: &str, path: &str) {
+        let text = format!("GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\n\r\n");
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.write_all(text.as_bytes()).unwrap();
+    }
+
     /// The same with one more variable.
     pub(crate) fn run_with(
         &self,
@@ -207,6 +219,7 @@ impl Control {
 fn command(variables: &[(String, String)]) -> Command {
     let mut command = Command::new(PROGRAM);
     command.env_clear().envs(variables.iter().cloned()).stdin(Stdio::null());
+    command.envs(std::env::var_os("TOLLGATE_PLANTED").map(|bug| ("TOLLGATE_PLANTED", bug)));
     command
 }
 
