@@ -5,7 +5,7 @@ export PATH := /usr/lib/ccache:$(PATH)
 CASES ?= 1000000
 CARGO := cargo
 
-.PHONY: setup setup-lint setup-test up down test lint bench bench-control parity fuzz isolation
+.PHONY: setup setup-lint setup-test up down test lint bench bench-control parity fuzz isolation outside
 
 setup:
 	@./xtask/setup.sh
@@ -48,6 +48,11 @@ isolation: setup-test
 # Tenants ready, reads and writes beside bare SQL, 200 tenants on 40 connections.
 bench-control: setup-test
 	$(CARGO) test --release --package tollgate-control --test control figures -- --ignored --nocapture
+
+# Every route as each role, by `tollgate up`, curl and psql alone.
+outside: setup-test
+	$(CARGO) build --workspace
+	./control/outside.sh
 
 fuzz: setup
 	./fuzz/run.sh

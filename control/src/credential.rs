@@ -2,8 +2,8 @@
 
 use crate::api_keys::format::{self, Holder, Presented};
 use crate::code::{Code, Refusal};
-use crate::placement::KnownTenant;
-use crate::pools::{Pools, TenantConn};
+use crate::placement::{KnownTenant, VerifiedTenant};
+use crate::pools::{Conn, Pools, TenantConn};
 use crate::sql::{self, bytes, text};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
@@ -87,20 +87,46 @@ pub async fn look_up(pools: &Pools, presented: &Presented) -> Result<Known, Refu
             Ok(Known { caller, own_tenant: None, conn: None })
         }
         Holder::Tenant(reference) => {
-            let tenant = KnownTenant::by_reference(&*platform, reference).await?;
+            let (tenant, conn, row) = tenants_key(pools, &platform, reference, presented).await?;
             drop(platform);
-            let tenant = tenant.ok_or_else(unauthenticated)?;
-            let verified = tenant.for_key().ok_or_else(unauthenticated)?;
-            let table = "api_keys";
-            let hash = &presented.hash[..];
-            let params = [bytes(&hash)];
-            let (conn, row) = pools.tenant_and_row(&verified, &key_of(table), &params).await?;
             let row = row.ok_or_else(unauthenticated)?;
-            note_use(&**conn, table, &row).await?;
+            note_use(&**conn, "api_keys", &row).await?;
             let caller = caller(&row, Owner::Tenant(tenant.id.clone()))?;
             Ok(Known { caller, own_tenant: Some(tenant), conn: Some(conn) })
         }
     }
+}
+
+/// The tenant of a reference and the row of a key in its database. Where the database was last time is asked at the
+/// same time as where it is now; what came from another place is thrown away.
+async fn tenants_key(
+    pools: &Pools,
+    platform: &Conn,
+    reference: &str,
+    presented: &Presented,
+) -> Result<(KnownTenant, TenantConn, Option<Row>), Refusal> {
+    let (statement, hash) = (key_of("api_keys"), &presented.hash[..]);
+    let params = [bytes(&hash)];
+    let guess = pools.hints().get(reference).and_then(|tenant| tenant.for_key());
+    let (now, guessed) = match guess {
+        Some(guess) => {
+            let read = pools.tenant_and_row(&guess, &statement, &params);
+            let (now, read) = tokio::join!(KnownTenant::by_reference(&**platform, reference), read);
+            (now?, Some((guess, read)))
+        }
+        None => (KnownTenant::by_reference(&**platform, reference).await?, None),
+    };
+    let tenant = now.ok_or_else(unauthenticated)?;
+    let verified = tenant.for_key().ok_or_else(unauthenticated)?;
+    let is_same = |guess: &VerifiedTenant| {
+        guess.id() == verified.id() && guess.placement() == verified.placement()
+    };
+    let (conn, row) = match guessed.filter(|(guess, _)| is_same(guess)) {
+        Some((_, read)) => read?,
+        None => pools.tenant_and_row(&verified, &statement, &params).await?,
+    };
+    pools.hints().put(reference, &tenant);
+    Ok((tenant, conn, row))
 }
 
 /// The statement for the row of a key, by its hash or that of its predecessor while both are valid.

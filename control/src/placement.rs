@@ -3,6 +3,8 @@
 use crate::code::{Code, Refusal};
 use crate::planted::planted;
 use crate::sql::{self, text};
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 use tokio_postgres::{GenericClient, Row};
 
 /// Where a tenant's data is.
@@ -42,6 +44,30 @@ impl VerifiedTenant {
 
     pub fn is_being_provisioned(&self) -> bool {
         self.is_being_provisioned
+    }
+}
+
+/// How many tenants are remembered; then all are forgotten.
+const HINTS_MAX: usize = 10_000;
+
+/// Where tenants were when they last called, by the reference of their keys: a guess, never an answer.
+#[derive(Debug, Default)]
+pub struct Hints(Mutex<HashMap<String, KnownTenant>>);
+
+impl Hints {
+    pub(crate) fn get(&self, reference: &str) -> Option<KnownTenant> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(reference).cloned()
+    }
+
+    pub(crate) fn put(&self, reference: &str, tenant: &KnownTenant) {
+        let mut hints = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if hints.get(reference).is_some_and(|known| known.placement == tenant.placement) {
+            return;
+        }
+        if hints.len() >= HINTS_MAX {
+            hints.clear();
+        }
+        hints.insert(reference.to_owned(), tenant.clone());
     }
 }
 

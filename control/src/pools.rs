@@ -9,7 +9,7 @@
 
 use crate::code::{Code, Refusal};
 use crate::database::{Addresses, PLATFORM_ROLE, platform_password};
-use crate::placement::VerifiedTenant;
+use crate::placement::{Hints, VerifiedTenant};
 use crate::planted::planted;
 use crate::secret::{MasterKey, SecretText};
 use crate::{ops, sql};
@@ -39,6 +39,7 @@ pub struct Pools {
     platform: Arc<Pool>,
     tenants: Mutex<HashMap<Key, Arc<Pool>>>,
     backends: Arc<Backends>,
+    hints: Hints,
 }
 
 /// Connections to all tenants' databases together.
@@ -122,7 +123,12 @@ impl Pools {
                 waiting: AtomicUsize::new(0),
             }),
             limits,
+            hints: Hints::default(),
         }
+    }
+
+    pub(crate) fn hints(&self) -> &Hints {
+        &self.hints
     }
 
     pub fn addresses(&self) -> &Addresses {
