@@ -4,6 +4,7 @@ use crate::exit::Exit;
 use serde_json::Value as Json;
 use std::time::Duration;
 use ureq::http::{Method, Request};
+use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, AsSendBody, SendBody};
 
 /// Longer than the longest wait that the API grants.
@@ -28,6 +29,8 @@ impl Api {
         let config = Agent::config_builder()
             .timeout_global(Some(CALL_TIMEOUT))
             .http_status_as_error(false)
+            // What the host trusts, a certificate authority of one's own with it.
+            .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
             .allow_non_standard_methods(true)
             .build();
         Api {

@@ -1,10 +1,10 @@
 //! The one way to write an audit event: in the transaction that changes what it tells of.
 
 use crate::random::{bytes, id, now_ms};
-use crate::sql::{self, text, texts};
+use crate::sql::{self, Queries, text, texts};
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
-use tokio_postgres::{GenericClient, Row};
+use tokio_postgres::Row;
 
 /// Who did it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub struct Event<'e> {
 /// # Errors
 /// Those of the database.
 pub async fn append(
-    tx: &impl GenericClient,
+    tx: &impl Queries,
     origin: &Origin,
     event: &Event<'_>,
 ) -> Result<(), tokio_postgres::Error> {
@@ -88,7 +88,7 @@ pub async fn append(
 /// # Errors
 /// Those of the database.
 pub(crate) async fn denied(
-    client: &impl GenericClient,
+    client: &impl Queries,
     actor: &Actor,
     tenant_id: Option<&str>,
     (code, permission): (&str, &str),

@@ -3,11 +3,14 @@
 use crate::audit::{COLUMNS, shown};
 use crate::call::{Call, Reply};
 use crate::code::Refusal;
+use crate::listing::{Key, Listing, Order};
 use crate::page::Page;
-use crate::sql::{bigint, text};
+use crate::sql::text;
 use crate::write::Stop;
 use jiff::Timestamp;
-use tokio_postgres::Row;
+
+/// Their ids begin with their time.
+const ORDERS: &[Order] = &[Order { name: "at", key: Key::Unique("id") }];
 
 /// `GET …/audit-events`, oldest first.
 pub async fn list(call: &Call) -> Result<Reply, Stop> {
@@ -20,32 +23,24 @@ pub async fn list(call: &Call) -> Result<Reply, Stop> {
     {
         return Err(Refusal::invalid("/log", "`tenant` or `platform`", log).into());
     }
-    let tenant = call.tenant.as_ref().filter(|_| log == "platform").map(|tenant| tenant.id.clone());
-    let statement = format!(
-        "SELECT {COLUMNS} FROM audit_events WHERE id > $1 AND ($3::text IS NULL OR tenant_id = $3) \
-         AND ($4::text IS NULL OR action = $4) AND ($5::text IS NULL OR actor_id = $5) \
-         AND ($6::text IS NULL OR resource_id = $6 OR resource_type = $6) AND ($7::text IS NULL OR outcome = $7) \
-         AND ($8::text IS NULL OR at >= $8::timestamptz) AND ($9::text IS NULL OR at < $9::timestamptz) ORDER BY id LIMIT $2"
-    );
-    let limit = page.fetched();
-    let (action, actor) = (filter("action"), filter("actor"));
-    let (resource, outcome) = (filter("resource"), filter("outcome"));
-    let params = [
-        text(&page.after),
-        bigint(&limit),
-        text(&tenant),
-        text(&action),
-        text(&actor),
-        text(&resource),
-        text(&outcome),
-        text(&from),
-        text(&to),
-    ];
-    let rows: Vec<Row> = match log.as_str() {
-        "tenant" => call.tenant_conn().await?.query_typed(&statement, &params).await?,
-        _ => call.platform().await?.query_typed(&statement, &params).await?,
-    };
-    Ok(page.reply(call, rows.iter().map(|row| (row.get("id"), shown(row))).collect()))
+    let tenant =
+        call.tenant.as_ref().filter(|_| log == "platform").map(|tenant| tenant.id.as_str());
+    let given = |name: &str| call.query.get(name);
+    let (action, actor) = (given("action"), given("actor"));
+    let (resource, outcome) = (given("resource"), given("outcome"));
+    let mut listing = Listing::new(COLUMNS, "FROM audit_events", ORDERS);
+    listing.only("tenant_id = {}", tenant.as_ref().map(|tenant| text(tenant)));
+    listing.only("action = {}", action.map(|action| text(action)));
+    listing.only("actor_id = {}", actor.map(|actor| text(actor)));
+    let is_resource = "(resource_id = {} OR resource_type = {})";
+    listing.only(is_resource, resource.map(|resource| text(resource)));
+    listing.only("outcome = {}", outcome.map(|outcome| text(outcome)));
+    listing.only("at >= {}::timestamptz", from.as_ref().map(|from| text(from)));
+    listing.only("at < {}::timestamptz", to.as_ref().map(|to| text(to)));
+    match log.as_str() {
+        "tenant" => listing.answer(&page, &*call.tenant_conn().await?, shown).await,
+        _ => listing.answer(&page, &call.platform().await?, shown).await,
+    }
 }
 
 fn time(call: &Call, name: &str) -> Result<Option<String>, Refusal> {

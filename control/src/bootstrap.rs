@@ -21,7 +21,7 @@ pub async fn run(pools: &Pools, recovery: Option<&str>) -> Result<SecretText, St
     let said = |error: tokio_postgres::Error| crate::said(&error);
     let mut conn =
         pools.platform().await.map_err(|refusal| refusal.cause.unwrap_or(refusal.message))?;
-    let (tx, is_open) = conn.begin().await.map_err(said)?;
+    let tx = conn.begin().await.map_err(said)?;
     tx.batch_execute("SELECT pg_advisory_xact_lock(hashtext('tollgate bootstrap'))")
         .await
         .map_err(said)?;
@@ -66,7 +66,6 @@ pub async fn run(pools: &Pools, recovery: Option<&str>) -> Result<SecretText, St
     };
     append(&tx, &origin, &event).await.map_err(said)?;
     tx.commit().await.map_err(said)?;
-    *is_open = false;
     if let Some(reason) = recovery {
         tracing::error!(key = key_id, reason, "a platform-admin key was recovered on the host");
     }

@@ -6,6 +6,7 @@ use crate::code::{Code, Refusal};
 use crate::credential::Caller;
 use crate::placement::{KnownTenant, VerifiedTenant};
 use crate::pools::{Conn, TenantConn};
+use crate::routes::Route;
 use crate::service::Service;
 use http::StatusCode;
 use serde::de::DeserializeOwned;
@@ -28,6 +29,7 @@ pub struct Call {
     pub if_match: Option<String>,
     pub idempotency_key: Option<String>,
     pub route: String,
+    pub served: &'static Route,
     pub is_dry_run: bool,
     pub origin: Origin,
     /// The connection on which the caller's key was found, until it is taken.

@@ -2,7 +2,7 @@
 
 use crate::call::{Call, Reply};
 use crate::page::Page;
-use crate::sql::{bigint, text};
+use crate::sql::Queries;
 use crate::write::Stop;
 use serde_json::json;
 
@@ -10,9 +10,8 @@ use serde_json::json;
 pub async fn list(call: &Call) -> Result<Reply, Stop> {
     let page = Page::read(call)?;
     let statement = "SELECT c.id, c.region, c.jurisdiction, c.state, c.tenants_max, c.version, rfc3339(c.created_at), \
-        (SELECT count(*) FROM placements p WHERE p.cluster_id = c.id) FROM clusters c WHERE c.id > $1 ORDER BY c.id LIMIT $2";
-    let conn = call.platform().await?;
-    let rows = conn.query_typed(statement, &[text(&page.after), bigint(&page.fetched())]).await?;
+        (SELECT count(*) FROM placements p WHERE p.cluster_id = c.id) FROM clusters c";
+    let rows = call.platform().await?.rows(statement, &[]).await?;
     let items = rows.iter().map(|row| {
         let text = |at: usize| row.get::<_, String>(at);
         let item = json!({
@@ -22,5 +21,5 @@ pub async fn list(call: &Call) -> Result<Reply, Stop> {
         });
         (text(0), item)
     });
-    Ok(page.reply(call, items.collect()))
+    Ok(page.reply_of(items))
 }

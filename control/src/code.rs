@@ -62,7 +62,7 @@ codes! {
 }
 
 /// A refusal: its code, a sentence and what a program may read.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Refusal {
     pub code: Code,
     pub message: String,

@@ -1,5 +1,6 @@
 //! `control.toml` and the environment: one struct per section, every key known, unit and default beside it.
 
+use http::Uri;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -105,7 +106,7 @@ section!(Session {
     max_hours: u32 = 12 => "hours",
 });
 section!(Otel {
-    /// Where spans are sent by OTLP over HTTP; empty: nowhere.
+    /// Where spans are sent by OTLP over HTTP, to `/v1/traces` below it; empty: nowhere.
     endpoint: String = String::new() => "URL",
 });
 section!(Log { level: String = "info".to_owned() => "word" });
@@ -182,6 +183,8 @@ impl Config {
         })?;
         config.origins = origins;
         config.refuse_open_listener()?;
+        config.refuse_zeros()?;
+        config.refuse_urls()?;
         Ok(config)
     }
 
@@ -202,6 +205,47 @@ impl Config {
                  api.behind_proxy = true if something in front ends it"
             )),
         }
+    }
+
+    /// Nothing works with none of these.
+    fn refuse_zeros(&self) -> Result<(), String> {
+        let (api, pools) = (&self.api, &self.pools);
+        let rows = [
+            ("api.body_bytes_max", api.body_bytes_max == 0),
+            ("api.timeout_ms", api.timeout_ms == 0),
+            ("api.rate_per_minute", api.rate_per_minute == 0),
+            ("api.unauthenticated_per_minute", api.unauthenticated_per_minute == 0),
+            ("pools.backends_max", pools.backends_max == 0),
+            ("pools.per_tenant_max", pools.per_tenant_max == 0),
+            ("pools.chores_max", pools.chores_max == 0),
+            ("provision.workers", self.provision.workers == 0),
+        ];
+        match rows.iter().find(|(_, is_zero)| *is_zero) {
+            Some((key, _)) => Err(format!("{key}: expected 1 or more, got 0")),
+            None => Ok(()),
+        }
+    }
+
+    /// Links are made from one, spans sent to the other; both are printed, so neither holds a password.
+    fn refuse_urls(&self) -> Result<(), String> {
+        let rows = [
+            ("platform.public_url", self.platform.public_url.as_str(), false),
+            ("otel.endpoint", self.otel.endpoint.as_str(), true),
+        ];
+        for (key, url, may_be_empty) in rows {
+            let parsed = url.parse::<Uri>().ok();
+            let is_right = parsed.is_some_and(|uri| {
+                let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
+                let is_open = uri.authority().is_some_and(|host| !host.as_str().contains('@'));
+                is_web && is_open && uri.query().is_none()
+            });
+            if !(is_right || may_be_empty && url.is_empty()) {
+                return Err(format!(
+                    "{key}: expected http(s)://host[:port][/prefix] without a user, a password or a query"
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Every value with its unit and where it comes from, one a line; addresses of databases are left out:
@@ -292,6 +336,12 @@ mod tests {
             ("TOLLGATE_API__LISTEN", "0.0.0.0:8082", "behind_proxy"),
             ("TOLLGATE_API__TLS_CERT", "/c.pem", "tls_key"),
             ("TOLLGATE_API__TRUSTED_PROXIES", "[\"somewhere\"]", "IP address"),
+            ("TOLLGATE_POOLS__BACKENDS_MAX", "0", "1 or more"),
+            ("TOLLGATE_API__TIMEOUT_MS", "0", "1 or more"),
+            ("TOLLGATE_PLATFORM__PUBLIC_URL", "example.com/a", "http(s)"),
+            ("TOLLGATE_PLATFORM__PUBLIC_URL", "", "http(s)"),
+            ("TOLLGATE_OTEL__ENDPOINT", "127.0.0.1:4318", "http(s)"),
+            ("TOLLGATE_OTEL__ENDPOINT", "http://user:word@collector", "without a user"),
         ] {
             let error = read(&[(name, value)]).unwrap_err();
             assert!(error.contains(word), "{error}");

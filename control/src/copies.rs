@@ -9,7 +9,7 @@ use crate::lease::Lease;
 use crate::placement::KnownTenant;
 use crate::random::base32;
 use crate::service::Service;
-use crate::sql::{self, jsonb, text, texts};
+use crate::sql::{self, Queries, jsonb, text, texts};
 use serde_json::Value as Json;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,10 +34,10 @@ pub async fn work(service: Arc<Service>) {
 async fn look(service: &Arc<Service>, holder: &str) -> Result<(), Refusal> {
     let platform = service.pools.platform().await?;
     let gone = "DELETE FROM audit_copies c USING tenants t WHERE t.id = c.tenant_id AND t.state = 'destroyed'";
-    sql::run(&*platform, gone, &[]).await?;
+    sql::run(&platform, gone, &[]).await?;
     let waiting = "SELECT DISTINCT c.tenant_id FROM audit_copies c JOIN tenants t ON t.id = c.tenant_id \
         WHERE t.state IN ('active', 'suspended', 'offboarding') LIMIT 1000";
-    let waiting = platform.query_typed(waiting, &[]).await?;
+    let waiting = platform.rows(waiting, &[]).await?;
     drop(platform);
     let places = Arc::new(Semaphore::new(service.config.pools.chores_max.max(1)));
     let mut visits = JoinSet::new();
@@ -61,13 +61,13 @@ async fn look(service: &Arc<Service>, holder: &str) -> Result<(), Refusal> {
 /// Copies what one tenant lacks.
 async fn visit(service: &Service, holder: &str, id: &str) -> Result<(), Refusal> {
     let platform = service.pools.platform().await?;
-    let Some(lease) = Lease::take(&*platform, &format!("copy/{id}"), holder).await? else {
+    let Some(lease) = Lease::take(&platform, &format!("copy/{id}"), holder).await? else {
         return Ok(());
     };
-    let tenant = KnownTenant::by_id(&*platform, id).await?;
+    let tenant = KnownTenant::by_id(&platform, id).await?;
     let statement = "SELECT array_agg(id), jsonb_agg(to_jsonb(e)) FROM (SELECT a.* FROM audit_copies c \
         JOIN audit_events a ON a.id = c.event_id WHERE c.tenant_id = $1 ORDER BY a.id LIMIT 200) e";
-    let row = sql::first(&*platform, statement, &[text(&id)]).await?;
+    let row = sql::first(&platform, statement, &[text(&id)]).await?;
     let found = row.and_then(|row| {
         Some((row.get::<_, Option<Vec<String>>>(0)?, row.get::<_, Option<Json>>(1)?))
     });
@@ -80,9 +80,9 @@ async fn visit(service: &Service, holder: &str, id: &str) -> Result<(), Refusal>
             "INSERT INTO audit_events ({columns}) SELECT {columns} \
              FROM jsonb_populate_recordset(NULL::audit_events, $1) ON CONFLICT (id) DO NOTHING"
         );
-        sql::run(&**conn, &copy, &[jsonb(&events)]).await?;
+        sql::run(&*conn, &copy, &[jsonb(&events)]).await?;
         let done = "DELETE FROM audit_copies WHERE event_id = ANY ($1)";
-        sql::run(&*platform, done, &[texts(&ids)]).await?;
+        sql::run(&platform, done, &[texts(&ids)]).await?;
     }
-    Ok(lease.give_back(&*platform).await?)
+    Ok(lease.give_back(&platform).await?)
 }

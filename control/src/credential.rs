@@ -4,10 +4,10 @@ use crate::api_keys::format::{self, Holder, Presented};
 use crate::code::{Code, Refusal};
 use crate::placement::{KnownTenant, VerifiedTenant};
 use crate::pools::{Conn, Pools, TenantConn};
-use crate::sql::{self, bytes, text};
+use crate::sql::{self, Queries, bytes, text};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use tokio_postgres::{GenericClient, Row};
+use tokio_postgres::Row;
 
 /// Whom a credential belongs to: the platform or one tenant, never both.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,10 +79,9 @@ pub async fn look_up(pools: &Pools, presented: &Presented) -> Result<Known, Refu
     match &presented.holder {
         Holder::Platform => {
             let table = "platform_api_keys";
-            let row =
-                sql::first(&*platform, &key_of(table), &[bytes(&&presented.hash[..])]).await?;
+            let row = sql::first(&platform, &key_of(table), &[bytes(&&presented.hash[..])]).await?;
             let row = row.ok_or_else(unauthenticated)?;
-            note_use(&*platform, table, &row).await?;
+            note_use(&platform, table, &row).await?;
             let caller = caller(&row, Owner::Platform)?;
             Ok(Known { caller, own_tenant: None, conn: None })
         }
@@ -90,7 +89,7 @@ pub async fn look_up(pools: &Pools, presented: &Presented) -> Result<Known, Refu
             let (tenant, conn, row) = tenants_key(pools, &platform, reference, presented).await?;
             drop(platform);
             let row = row.ok_or_else(unauthenticated)?;
-            note_use(&**conn, "api_keys", &row).await?;
+            note_use(&*conn, "api_keys", &row).await?;
             let caller = caller(&row, Owner::Tenant(tenant.id.clone()))?;
             Ok(Known { caller, own_tenant: Some(tenant), conn: Some(conn) })
         }
@@ -111,10 +110,10 @@ async fn tenants_key(
     let (now, guessed) = match guess {
         Some(guess) => {
             let read = pools.tenant_and_row(&guess, &statement, &params);
-            let (now, read) = tokio::join!(KnownTenant::by_reference(&**platform, reference), read);
+            let (now, read) = tokio::join!(KnownTenant::by_reference(platform, reference), read);
             (now?, Some((guess, read)))
         }
-        None => (KnownTenant::by_reference(&**platform, reference).await?, None),
+        None => (KnownTenant::by_reference(platform, reference).await?, None),
     };
     let tenant = now.ok_or_else(unauthenticated)?;
     let verified = tenant.for_key().ok_or_else(unauthenticated)?;
@@ -140,7 +139,7 @@ fn key_of(table: &str) -> String {
 
 /// Notes the use of a key, once a minute.
 async fn note_use(
-    client: &impl GenericClient,
+    client: &impl Queries,
     table: &str,
     row: &Row,
 ) -> Result<(), tokio_postgres::Error> {

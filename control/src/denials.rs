@@ -109,12 +109,12 @@ async fn put(
     let written = match verified {
         Some(verified) => {
             let conn = service.pools.tenant(&verified).await.map_err(said)?;
-            denied(&**conn, &actor, series.tenant.as_deref(), what, &series.source_address, count)
+            denied(&*conn, &actor, series.tenant.as_deref(), what, &series.source_address, count)
                 .await
         }
         None => {
             let conn = service.pools.platform().await.map_err(said)?;
-            denied(&*conn, &actor, series.tenant.as_deref(), what, &series.source_address, count)
+            denied(&conn, &actor, series.tenant.as_deref(), what, &series.source_address, count)
                 .await
         }
     };

@@ -1,7 +1,6 @@
 //! Leases of background jobs: one holder at a time, by the database's clock, with a fence that only grows.
 
-use crate::sql::{self, bigint, text};
-use tokio_postgres::GenericClient;
+use crate::sql::{self, Queries, bigint, text};
 
 /// How long a job may stay silent before another takes over.
 const LEASE_SECONDS: f64 = 10.0;
@@ -20,7 +19,7 @@ impl Lease {
     /// # Errors
     /// Those of the database.
     pub async fn take(
-        client: &impl GenericClient,
+        client: &impl Queries,
         name: &str,
         holder: &str,
     ) -> Result<Option<Lease>, tokio_postgres::Error> {
@@ -42,7 +41,7 @@ impl Lease {
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn renew(&self, client: &impl GenericClient) -> Result<bool, tokio_postgres::Error> {
+    pub async fn renew(&self, client: &impl Queries) -> Result<bool, tokio_postgres::Error> {
         let statement = "UPDATE job_leases SET expires_at = clock_timestamp() + make_interval(secs => $4) \
             WHERE name = $1 AND holder = $2 AND fence = $3";
         let params = [
@@ -58,7 +57,7 @@ impl Lease {
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn give_back(self, client: &impl GenericClient) -> Result<(), tokio_postgres::Error> {
+    pub async fn give_back(self, client: &impl Queries) -> Result<(), tokio_postgres::Error> {
         let statement = "UPDATE job_leases SET expires_at = clock_timestamp() - interval '1 second' \
             WHERE name = $1 AND holder = $2 AND fence = $3";
         let params = [text(&self.name), text(&self.holder), bigint(&self.fence)];

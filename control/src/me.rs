@@ -1,6 +1,7 @@
 //! Who am I, and what may I do.
 
 use crate::call::{Call, Reply};
+use crate::page::Page;
 use crate::write::Stop;
 use serde_json::json;
 
@@ -19,10 +20,10 @@ pub async fn show(call: &Call) -> Result<Reply, Stop> {
 
 /// `GET /v1/roles`: built-in roles and their permissions.
 pub async fn roles(call: &Call) -> Result<Reply, Stop> {
-    let roles = call.service.authority.roles();
-    let data: Vec<_> = roles
-        .into_iter()
-        .map(|(name, permissions)| json!({"name": name, "permissions": permissions, "origin": "built-in"}))
-        .collect();
-    Ok(Reply::ok(json!({"data": data, "next_cursor": null})))
+    let page = Page::read(call)?;
+    let roles = call.service.authority.roles().into_iter().map(|(name, permissions)| {
+        let role = json!({"name": name, "permissions": permissions, "origin": "built-in"});
+        (name.to_owned(), role)
+    });
+    Ok(page.reply_of(roles))
 }

@@ -7,7 +7,7 @@ use crate::audit::{Event, Origin, append};
 use crate::database::{Addresses, OWNER_ROLE, PLATFORM_ROLE, TENANT_ROLE, platform_password};
 use crate::random::bytes;
 use crate::secret::{MasterKey, scram_verifier};
-use crate::sql::{self, int, literal, quoted, text};
+use crate::sql::{self, Queries, int, literal, quoted, text};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 use tokio_postgres::Client;
@@ -24,8 +24,9 @@ macro_rules! migrations {
     };
 }
 
-const PLATFORM: &[Migration] = migrations!("platform": "0001_platform" "0002_copies_and_tables");
-const TENANT: &[Migration] = migrations!("tenant": "0001_tenant" "0002_tables");
+const PLATFORM: &[Migration] =
+    migrations!("platform": "0001_platform" "0002_copies_and_tables" "0003_search");
+const TENANT: &[Migration] = migrations!("tenant": "0001_tenant" "0002_tables" "0003_search");
 
 /// The version that a tenant's database should have.
 pub fn tenant_schema_version() -> i32 {
@@ -78,7 +79,7 @@ pub async fn run(addresses: &Addresses, master: &MasterKey) -> Result<(), String
 async fn behind(admin: &Client) -> Result<Vec<(String, String)>, tokio_postgres::Error> {
     let statement = "SELECT p.tenant_id, p.database_name FROM placements p JOIN tenants t ON t.id = p.tenant_id \
         WHERE p.schema_version < $1 AND t.state IN ('active', 'suspended', 'offboarding') ORDER BY 1";
-    let rows = admin.query_typed(statement, &[int(&tenant_schema_version())]).await?;
+    let rows = admin.rows(statement, &[int(&tenant_schema_version())]).await?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
@@ -139,7 +140,7 @@ async fn apply(client: &Client, migrations: &[Migration]) -> Result<(), String> 
     );
     client.batch_execute(&table).await.map_err(said)?;
     let applied = "SELECT version, checksum FROM schema_migrations ORDER BY version";
-    let applied = client.query_typed(applied, &[]).await.map_err(said)?;
+    let applied = client.rows(applied, &[]).await.map_err(said)?;
     for row in &applied {
         let (version, checksum): (i32, String) = (row.get(0), row.get(1));
         let place = usize::try_from(version).unwrap_or(0).wrapping_sub(1);
@@ -231,7 +232,7 @@ async fn ensure_template(addresses: &Addresses, admin: &Client) -> Result<(), St
 pub async fn rekey(admin: &Client, master: &MasterKey) -> Result<usize, tokio_postgres::Error> {
     ensure_roles(admin, master).await?;
     let statement = "SELECT tenant_id, role_name, generation FROM placements ORDER BY 1";
-    let placed = admin.query_typed(statement, &[]).await?;
+    let placed = admin.rows(statement, &[]).await?;
     for row in &placed {
         let (tenant, role): (String, String) = (row.get(0), row.get(1));
         let password = master.database_password(&tenant, row.get(2));
@@ -316,7 +317,7 @@ async fn platform_state(admin: &Client) -> Result<(usize, usize), tokio_postgres
     if sql::first(admin, known, &[]).await?.is_none() {
         return Ok((0, PLATFORM.len()));
     }
-    let count = admin.query_typed("SELECT count(*)::int4 FROM schema_migrations", &[]).await?;
+    let count = admin.rows("SELECT count(*)::int4 FROM schema_migrations", &[]).await?;
     let applied = count.first().map_or(0, |row| row.get::<_, i32>(0));
     Ok((usize::try_from(applied).unwrap_or(0), PLATFORM.len()))
 }

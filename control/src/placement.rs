@@ -2,10 +2,10 @@
 
 use crate::code::{Code, Refusal};
 use crate::planted::planted;
-use crate::sql::{self, text};
+use crate::sql::{self, Queries, text};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use tokio_postgres::{GenericClient, Row};
+use tokio_postgres::Row;
 
 /// Where a tenant's data is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +80,7 @@ impl KnownTenant {
     /// # Errors
     /// Those of the database.
     pub async fn by_id(
-        platform: &impl GenericClient,
+        platform: &impl Queries,
         id: &str,
     ) -> Result<Option<KnownTenant>, tokio_postgres::Error> {
         let statement = format!("{KNOWN} WHERE t.id = $1");
@@ -92,7 +92,7 @@ impl KnownTenant {
     /// # Errors
     /// Those of the database.
     pub async fn by_reference(
-        platform: &impl GenericClient,
+        platform: &impl Queries,
         reference: &str,
     ) -> Result<Option<KnownTenant>, tokio_postgres::Error> {
         let statement = format!("{KNOWN} WHERE t.key_reference = $1");
@@ -156,12 +156,12 @@ impl KnownTenant {
 /// # Errors
 /// Those of the database.
 pub(crate) async fn given_up(
-    platform: &impl GenericClient,
+    platform: &impl Queries,
 ) -> Result<Vec<(String, Placement)>, tokio_postgres::Error> {
     let statement = format!(
         "{KNOWN} WHERE t.state = 'destroyed' AND p.tenant_id IS NOT NULL ORDER BY t.id LIMIT 100"
     );
-    let rows = platform.query_typed(&statement, &[]).await?;
+    let rows = platform.rows(&statement, &[]).await?;
     let known = rows.iter().map(KnownTenant::of);
     Ok(known.filter_map(|tenant| Some((tenant.id, tenant.placement?))).collect())
 }
@@ -171,7 +171,7 @@ pub(crate) async fn given_up(
 /// # Errors
 /// Those of the database.
 pub(crate) async fn forget(
-    platform: &impl GenericClient,
+    platform: &impl Queries,
     tenant: &str,
 ) -> Result<(), tokio_postgres::Error> {
     sql::run(platform, "DELETE FROM placements WHERE tenant_id = $1", &[text(&tenant)])

@@ -7,6 +7,12 @@
 //! tenant holds at most `per_tenant_max` places in the queue; while somebody waits, a connection that is given
 //! back is closed for them.
 
+mod conn;
+mod session;
+
+pub use conn::{Conn, TenantConn};
+pub use session::Tx;
+
 use crate::code::{Code, Refusal};
 use crate::database::{Addresses, PLATFORM_ROLE, platform_password};
 use crate::placement::{Hints, VerifiedTenant};
@@ -14,19 +20,16 @@ use crate::planted::planted;
 use crate::secret::{MasterKey, SecretText};
 use crate::{ops, sql};
 use metrics::histogram;
+use session::Session;
 use std::collections::HashMap;
-use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_postgres::{Client, Row, Transaction};
+use tokio_postgres::Row;
 
 /// Connections to the platform database.
 const PLATFORM_MAX: usize = 16;
-/// For the end of a transaction that was left open.
-const CLEAN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// All pools.
 #[allow(missing_debug_implementations, reason = "holds the master key")]
@@ -36,6 +39,7 @@ pub struct Pools {
     /// What it was before, while not everything has been rekeyed.
     previous: Option<MasterKey>,
     limits: crate::config::Pools,
+    named_statements: bool,
     platform: Arc<Pool>,
     tenants: Mutex<HashMap<Key, Arc<Pool>>>,
     backends: Arc<Backends>,
@@ -82,27 +86,9 @@ struct Pool {
 }
 
 struct Idle {
-    client: Client,
+    session: Session,
     since: Instant,
     backend: Option<OwnedSemaphorePermit>,
-}
-
-/// A connection that goes back when it is dropped; if its transaction was left open, rolled back before.
-#[allow(missing_debug_implementations, reason = "holds a client")]
-pub struct Conn {
-    client: Option<Client>,
-    pool: Arc<Pool>,
-    backend: Option<OwnedSemaphorePermit>,
-    place: Option<OwnedSemaphorePermit>,
-    /// Set while a transaction is open.
-    is_open: bool,
-}
-
-/// A connection to one tenant's database: made from a verified tenant only.
-#[allow(missing_debug_implementations, reason = "holds a client")]
-pub struct TenantConn {
-    conn: Conn,
-    tenant: String,
 }
 
 impl Pools {
@@ -111,6 +97,7 @@ impl Pools {
         master: Arc<MasterKey>,
         previous: Option<MasterKey>,
         limits: crate::config::Pools,
+        named_statements: bool,
     ) -> Pools {
         Pools {
             addresses,
@@ -123,6 +110,7 @@ impl Pools {
                 waiting: AtomicUsize::new(0),
             }),
             limits,
+            named_statements,
             hints: Hints::default(),
         }
     }
@@ -150,7 +138,7 @@ impl Pools {
         database: &str,
         role: &str,
         password: impl Fn(&MasterKey) -> SecretText,
-    ) -> Result<Client, Refusal> {
+    ) -> Result<Session, Refusal> {
         let began = Instant::now();
         let opened = self.addresses.requests(database, role, &password(&self.master)).await;
         histogram!(ops::CONNECT_SECONDS).record(began.elapsed().as_secs_f64());
@@ -164,7 +152,8 @@ impl Pools {
             (opened, _) => opened,
         };
         // Whatever it says: nobody can be asked there now.
-        opened.map_err(|error| Refusal::unavailable(crate::said(&error)))
+        let client = opened.map_err(|error| Refusal::unavailable(crate::said(&error)))?;
+        Ok(Session::new(client, self.named_statements))
     }
 
     /// A connection to the platform database.
@@ -174,11 +163,11 @@ impl Pools {
     pub async fn platform(&self) -> Result<Conn, Refusal> {
         let place = self.place(&self.platform).await?;
         if let Some(idle) = self.platform.take_idle() {
-            return Ok(Conn::new(idle.client, &self.platform, None, place));
+            return Ok(Conn::new(idle.session, &self.platform, None, place));
         }
         let database = self.addresses.platform_database();
-        let client = self.open(database, PLATFORM_ROLE, platform_password).await?;
-        Ok(Conn::new(client, &self.platform, None, place))
+        let session = self.open(database, PLATFORM_ROLE, platform_password).await?;
+        Ok(Conn::new(session, &self.platform, None, place))
     }
 
     /// A connection to a tenant's database.
@@ -189,7 +178,7 @@ impl Pools {
     pub async fn tenant(&self, tenant: &VerifiedTenant) -> Result<TenantConn, Refusal> {
         let conn = self.checked_out(tenant).await?;
         assert_is(&conn, tenant).await?;
-        Ok(TenantConn { conn, tenant: tenant.id().to_owned() })
+        Ok(TenantConn::new(conn, tenant.id().to_owned()))
     }
 
     /// The same with the first row of a statement, in one round trip: the row is given to nobody unless the
@@ -205,24 +194,24 @@ impl Pools {
     ) -> Result<(TenantConn, Option<Row>), Refusal> {
         let conn = self.checked_out(tenant).await?;
         let (is_theirs, row) =
-            tokio::join!(assert_is(&conn, tenant), sql::first(&*conn, statement, params));
+            tokio::join!(assert_is(&conn, tenant), sql::first(&conn, statement, params));
         is_theirs?;
-        Ok((TenantConn { conn, tenant: tenant.id().to_owned() }, row?))
+        Ok((TenantConn::new(conn, tenant.id().to_owned()), row?))
     }
 
     async fn checked_out(&self, tenant: &VerifiedTenant) -> Result<Conn, Refusal> {
         let pool = self.pool_of(tenant);
         let place = self.place(&pool).await?;
         if let Some(idle) = pool.take_idle() {
-            return Ok(Conn::new(idle.client, &pool, idle.backend, place));
+            return Ok(Conn::new(idle.session, &pool, idle.backend, place));
         }
         let backend = self.backend().await?;
         let placement = tenant.placement();
         let (database, role) = (&placement.database, &placement.role);
         let generation = placement.generation;
         let password = |key: &MasterKey| key.database_password(tenant.id(), generation);
-        let client = self.open(database, role, password).await?;
-        Ok(Conn::new(client, &pool, Some(backend), place))
+        let session = self.open(database, role, password).await?;
+        Ok(Conn::new(session, &pool, Some(backend), place))
     }
 
     fn pool_of(&self, tenant: &VerifiedTenant) -> Arc<Pool> {
@@ -293,7 +282,7 @@ async fn assert_is(conn: &Conn, tenant: &VerifiedTenant) -> Result<(), Refusal> 
     let placement = tenant.placement();
     let statement = "SELECT current_database()::text, current_user::text, (SELECT placement_generation FROM tenant_meta), \
         (SELECT tenant_id FROM tenant_meta)";
-    let row = sql::first(&**conn, statement, &[]).await?;
+    let row = sql::first(conn, statement, &[]).await?;
     let found = row.map(|row| {
         let (database, role): (String, String) = (row.get(0), row.get(1));
         let generation: Option<i32> = row.get(2);
@@ -331,7 +320,7 @@ impl Pool {
     fn take_idle(&self) -> Option<Idle> {
         let mut idle = locked(&self.idle);
         while let Some(found) = idle.pop() {
-            if !found.client.is_closed() {
+            if !found.session.client.is_closed() {
                 return Some(found);
             }
         }
@@ -340,85 +329,6 @@ impl Pool {
 
     fn idle_since(&self) -> Option<Instant> {
         locked(&self.idle).first().map(|idle| idle.since)
-    }
-}
-
-impl Conn {
-    fn new(
-        client: Client,
-        pool: &Arc<Pool>,
-        backend: Option<OwnedSemaphorePermit>,
-        place: OwnedSemaphorePermit,
-    ) -> Conn {
-        let client = Some(client);
-        Conn { client, pool: Arc::clone(pool), backend, place: Some(place), is_open: false }
-    }
-}
-
-impl Conn {
-    /// Begins a transaction, and the flag that says whether it is still open: a connection whose flag is
-    /// set is rolled back before it is handed on.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn begin(&mut self) -> Result<(Transaction<'_>, &mut bool), tokio_postgres::Error> {
-        self.is_open = true;
-        let client =
-            self.client.as_mut().expect("a connection holds its client until it is dropped");
-        Ok((client.transaction().await?, &mut self.is_open))
-    }
-}
-
-impl Deref for Conn {
-    type Target = Client;
-
-    fn deref(&self) -> &Client {
-        self.client.as_ref().expect("a connection holds its client until it is dropped")
-    }
-}
-
-impl Deref for TenantConn {
-    type Target = Conn;
-
-    fn deref(&self) -> &Conn {
-        &self.conn
-    }
-}
-
-impl TenantConn {
-    /// Whose database it is.
-    pub fn tenant(&self) -> &str {
-        &self.tenant
-    }
-}
-
-impl DerefMut for TenantConn {
-    fn deref_mut(&mut self) -> &mut Conn {
-        &mut self.conn
-    }
-}
-
-impl Drop for Conn {
-    fn drop(&mut self) {
-        let Some(client) = self.client.take().filter(|client| !client.is_closed()) else { return };
-        let idle = Idle { client, since: Instant::now(), backend: self.backend.take() };
-        match (self.is_open, Handle::try_current(), self.place.take()) {
-            (false, _, _) => self.pool.keep(idle),
-            (true, Ok(runtime), Some(place)) => {
-                drop(runtime.spawn(cleaned(idle, Arc::clone(&self.pool), place)));
-            }
-            _ => {}
-        }
-    }
-}
-
-/// A transaction was left open, by a refusal or a call that was given up: its end is awaited, then
-/// the connection goes back. One that does not answer is closed.
-async fn cleaned(mut idle: Idle, pool: Arc<Pool>, _place: OwnedSemaphorePermit) {
-    let end = idle.client.batch_execute("ROLLBACK");
-    if matches!(tokio::time::timeout(CLEAN_TIMEOUT, end).await, Ok(Ok(()))) {
-        idle.since = Instant::now();
-        pool.keep(idle);
     }
 }
 

@@ -11,7 +11,7 @@ use crate::lease::Lease;
 use crate::migrate::{bring_to_head, template_name, tenant_schema_version};
 use crate::operations::store::{self, Operation};
 use crate::placement::{self, KnownTenant, Placement};
-use crate::pools::Conn;
+use crate::pools::{Conn, Tx};
 use crate::random::{base32, bytes};
 use crate::secret::scram_verifier;
 use crate::service::Service;
@@ -45,7 +45,7 @@ pub async fn work(service: Arc<Service>) {
 
 /// Takes up whatever is due, `provision.workers` at a time.
 async fn look(service: &Arc<Service>, holder: &str) -> Result<(), Refusal> {
-    let due = store::due(&*service.pools.platform().await?).await?;
+    let due = store::due(&service.pools.platform().await?).await?;
     let workers = Arc::new(tokio::sync::Semaphore::new(service.config.provision.workers.max(1)));
     let mut tasks = tokio::task::JoinSet::new();
     for id in due {
@@ -65,8 +65,8 @@ async fn look(service: &Arc<Service>, holder: &str) -> Result<(), Refusal> {
 /// Erases what was made for tenants that were given up before they were ready: database, role, placement.
 async fn clean_up(service: &Service, holder: &str) -> Result<(), Refusal> {
     let platform = service.pools.platform().await?;
-    for (tenant, placement) in placement::given_up(&*platform).await? {
-        let Some(lease) = Lease::take(&*platform, &format!("erase/{tenant}"), holder).await? else {
+    for (tenant, placement) in placement::given_up(&platform).await? {
+        let Some(lease) = Lease::take(&platform, &format!("erase/{tenant}"), holder).await? else {
             continue;
         };
         let addresses = service.pools.addresses();
@@ -75,7 +75,7 @@ async fn clean_up(service: &Service, holder: &str) -> Result<(), Refusal> {
         admin.batch_execute(&format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)")).await?;
         admin.batch_execute(&format!("DROP ROLE IF EXISTS {}", quoted(&placement.role))).await?;
         let mut conn = service.pools.platform().await?;
-        let (tx, is_open) = conn.begin().await?;
+        let tx = conn.begin().await?;
         placement::forget(&tx, &tenant).await?;
         let event = Event {
             action: "tenant.erased",
@@ -86,8 +86,7 @@ async fn clean_up(service: &Service, holder: &str) -> Result<(), Refusal> {
         };
         append(&tx, &Origin::system("provision"), &event).await?;
         tx.commit().await?;
-        *is_open = false;
-        lease.give_back(&*platform).await?;
+        lease.give_back(&platform).await?;
     }
     Ok(())
 }
@@ -95,30 +94,30 @@ async fn clean_up(service: &Service, holder: &str) -> Result<(), Refusal> {
 /// Does the steps of one operation until it ends or fails a step.
 async fn drive(service: &Service, holder: &str, id: &str) -> Result<(), Refusal> {
     let platform = service.pools.platform().await?;
-    let Some(lease) = Lease::take(&*platform, &format!("operation/{id}"), holder).await? else {
+    let Some(lease) = Lease::take(&platform, &format!("operation/{id}"), holder).await? else {
         return Ok(());
     };
-    let Some(operation) = store::by_id(&*platform, id).await? else { return Ok(()) };
+    let Some(operation) = store::by_id(&platform, id).await? else { return Ok(()) };
     if matches!(operation.state.as_str(), "pending") {
-        store::set_state(&*platform, id, "running", None).await?;
+        store::set_state(&platform, id, "running", None).await?;
     }
-    while let Some((position, name, attempts)) = store::next_step(&*platform, id).await? {
-        if !lease.renew(&*platform).await? {
+    while let Some((position, name, attempts)) = store::next_step(&platform, id).await? {
+        if !lease.renew(&platform).await? {
             return Ok(());
         }
-        store::begin_step(&*platform, id, position).await?;
+        store::begin_step(&platform, id, position).await?;
         let job = Job { service, platform: &platform, operation: &operation, lease: &lease };
         match job.step(&name).await {
-            Ok(()) => store::end_step(&*platform, id, position, None).await?,
+            Ok(()) => store::end_step(&platform, id, position, None).await?,
             Err(error) => {
                 tracing::warn!(operation = id, step = name, attempts, error, "a step failed");
-                store::end_step(&*platform, id, position, Some(&error)).await?;
+                store::end_step(&platform, id, position, Some(&error)).await?;
                 job.fail_or_wait(attempts + 1, &name, &error).await?;
                 break;
             }
         }
     }
-    lease.give_back(&*platform).await?;
+    lease.give_back(&platform).await?;
     Ok(())
 }
 
@@ -150,7 +149,7 @@ impl Job<'_> {
     }
 
     async fn tenant(&self) -> Result<KnownTenant, String> {
-        let found = KnownTenant::by_id(&**self.platform, self.tenant_id()).await.map_err(said)?;
+        let found = KnownTenant::by_id(self.platform, self.tenant_id()).await.map_err(said)?;
         found.ok_or_else(|| "the tenant is gone".to_owned())
     }
 
@@ -172,7 +171,7 @@ impl Job<'_> {
             return Ok(());
         }
         let mut conn = self.service.pools.platform().await.map_err(|refusal| refusal.message)?;
-        let (tx, is_open) = conn.begin().await.map_err(said)?;
+        let tx = conn.begin().await.map_err(said)?;
         let statement = "INSERT INTO placements (tenant_id, cluster_id, database_name, role_name, schema_version) \
             SELECT t.id, c.id, $2, $3, $4 FROM tenants t, clusters c WHERE t.id = $1 AND c.state = 'active' \
             AND c.jurisdiction = ANY (t.jurisdictions) \
@@ -188,7 +187,6 @@ impl Job<'_> {
         }
         self.event(&tx, "tenant.placed").await?;
         tx.commit().await.map_err(said)?;
-        *is_open = false;
         Ok(())
     }
 
@@ -241,7 +239,7 @@ impl Job<'_> {
     async fn schema(&self) -> Result<(), String> {
         let conn = self.open().await?;
         let statement = "SELECT coalesce(max(version), 0) FROM schema_migrations";
-        let row = sql::first(&**conn, statement, &[]).await.map_err(said)?;
+        let row = sql::first(&*conn, statement, &[]).await.map_err(said)?;
         let (found, wanted) = (row.map_or(0, |row| row.get::<_, i32>(0)), tenant_schema_version());
         if found == wanted {
             return Ok(());
@@ -262,7 +260,7 @@ impl Job<'_> {
     async fn defaults(&self) -> Result<(), String> {
         let generation = self.placement().await?.generation;
         let mut conn = self.open().await?;
-        let (tx, is_open) = conn.begin().await.map_err(said)?;
+        let tx = conn.begin().await.map_err(said)?;
         let statement = "INSERT INTO tenant_meta (tenant_id, placement_generation, schema_version) VALUES ($1, $2, $3) \
             ON CONFLICT (only_row) DO NOTHING";
         let version = tenant_schema_version();
@@ -272,7 +270,6 @@ impl Job<'_> {
             self.event(&tx, "tenant.provisioned").await?;
         }
         tx.commit().await.map_err(said)?;
-        *is_open = false;
         Ok(())
     }
 
@@ -293,7 +290,7 @@ impl Job<'_> {
 
     async fn activate(&self) -> Result<(), String> {
         let mut conn = self.service.pools.platform().await.map_err(|refusal| refusal.message)?;
-        let (tx, is_open) = conn.begin().await.map_err(said)?;
+        let tx = conn.begin().await.map_err(said)?;
         let tenant = tenants::store::by_id(&tx, self.tenant_id(), true).await.map_err(said)?;
         if tenant.is_some_and(|tenant| tenant.state == "provisioning") {
             tenants::store::set_state(&tx, self.tenant_id(), "active").await.map_err(said)?;
@@ -304,7 +301,6 @@ impl Job<'_> {
         store::end_step(&tx, &self.operation.id, last, None).await.map_err(said)?;
         store::set_state(&tx, &self.operation.id, "succeeded", None).await.map_err(said)?;
         tx.commit().await.map_err(said)?;
-        *is_open = false;
         self.service.to_publish.notify_one();
         Ok(())
     }
@@ -314,24 +310,19 @@ impl Job<'_> {
         if tries < TRIES_MAX {
             let wait =
                 (BACKOFF_SECONDS * f64::from(1 << tries.clamp(0, 20))).min(BACKOFF_SECONDS_MAX);
-            return Ok(store::set_due(&**self.platform, &self.operation.id, wait).await?);
+            return Ok(store::set_due(self.platform, &self.operation.id, wait).await?);
         }
         let mut conn = self.service.pools.platform().await?;
-        let (tx, is_open) = conn.begin().await?;
+        let tx = conn.begin().await?;
         let said = json!({"code": "step-failed", "step": step, "message": error});
         store::set_state(&tx, &self.operation.id, "failed", Some(&said)).await?;
         tenants::store::set_state(&tx, self.tenant_id(), "failed").await?;
         self.event(&tx, "tenant.failed").await.map_err(Refusal::internal)?;
         tx.commit().await?;
-        *is_open = false;
         Ok(())
     }
 
-    async fn event(
-        &self,
-        tx: &tokio_postgres::Transaction<'_>,
-        action: &str,
-    ) -> Result<(), String> {
+    async fn event(&self, tx: &Tx<'_>, action: &str) -> Result<(), String> {
         let origin = Origin {
             request_id: self.operation.json["request_id"].as_str().map(str::to_owned),
             ..Origin::system("provision")

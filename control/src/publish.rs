@@ -9,6 +9,7 @@ use crate::code::Refusal;
 use crate::random::base32;
 use crate::service::Service;
 use crate::settings;
+use crate::sql::Queries;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -42,9 +43,9 @@ pub async fn work(service: Arc<Service>) {
 async fn look(service: &Arc<Service>) -> Result<(), Refusal> {
     let platform = service.pools.platform().await?;
     let statement = "SELECT id, state FROM tenants WHERE state <> 'provisioning'";
-    let rows = platform.query_typed(statement, &[]).await?;
+    let rows = platform.rows(statement, &[]).await?;
     let tenants: Vec<(String, String)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
-    let limits = settings::default_limits(&*platform).await?;
+    let limits = settings::default_limits(&platform).await?;
     drop(platform);
     let dir = service.config.publish.dir.clone();
     let done = tokio::task::spawn_blocking(move || {

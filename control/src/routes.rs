@@ -31,8 +31,10 @@ pub struct Route {
     pub while_suspended: bool,
     pub handler: for<'c> fn(&'c Call) -> Answered<'c>,
     pub summary: &'static str,
-    /// Members of the query beside `limit`, `cursor` and `dry_run`.
+    /// Members of the query beside those of every list and `dry_run`.
     pub filters: &'static [&'static str],
+    /// What a list can be sorted by; the first is what it is sorted by.
+    pub sorts: &'static [&'static str],
     /// The schema of its body.
     pub body: Option<&'static str>,
     /// Status and schema of its answer; an empty one is no body.
@@ -48,14 +50,14 @@ impl std::fmt::Debug for Route {
 impl Route {
     /// Whether it answers a list in pages.
     pub fn is_list(&self) -> bool {
-        self.answer.1.ends_with("List")
+        !self.sorts.is_empty()
     }
 
     /// All members of the query that it knows.
     pub fn query(&self) -> Vec<&'static str> {
         let mut known = self.filters.to_vec();
         if self.is_list() {
-            known.extend(["limit", "cursor"]);
+            known.extend(["limit", "cursor", "sort", "count"]);
         }
         if self.method != Method::GET {
             known.push("dry_run");
@@ -74,7 +76,7 @@ pub enum Found {
 
 macro_rules! routes {
     ($($method:ident $path:literal [$permission:literal] $scope:ident $suspended:literal $handler:path:
-        $summary:literal [$($filter:literal)*] $body:tt => $status:literal $answer:literal;)*) => {
+        $summary:literal [$($filter:literal)*] {$($sort:literal)*} $body:tt => $status:literal $answer:literal;)*) => {
         /// All of them.
         pub static ROUTES: &[Route] = &[$(Route {
             method: Method::$method,
@@ -85,6 +87,7 @@ macro_rules! routes {
             handler: |call| Box::pin($handler(call)),
             summary: $summary,
             filters: &[$($filter),*],
+            sorts: &[$($sort),*],
             body: routes!(@body $body),
             answer: ($status, $answer),
         },)*];
@@ -95,75 +98,75 @@ macro_rules! routes {
 
 routes! {
     GET "/v1/me" ["me"] Own true me::show:
-        "Who the caller is and what it may do" [] - => 200 "Me";
+        "Who the caller is and what it may do" [] {} - => 200 "Me";
     POST "/v1/tenants" ["tenant:create"] Platform false tenants::api::create:
-        "Make a tenant, with a database of its own" [] "NewTenant" => 202 "TenantMade";
+        "Make a tenant, with a database of its own" [] {} "NewTenant" => 202 "TenantMade";
     GET "/v1/tenants" ["tenant:list"] Own false tenants::api::list:
-        "All tenants; a tenant sees itself" ["state"] - => 200 "TenantList";
+        "All tenants; a tenant sees itself" ["state" "search"] {"created_at" "id" "display_name"} - => 200 "TenantList";
     GET "/v1/tenants/{tenant_id}" ["tenant:read"] Tenant true tenants::api::show:
-        "One tenant" [] - => 200 "Tenant";
+        "One tenant" [] {} - => 200 "Tenant";
     PATCH "/v1/tenants/{tenant_id}" ["tenant:update"] Tenant false tenants::api::update:
-        "Change the display name or labels" [] "TenantPatch" => 200 "Tenant";
+        "Change the display name or labels" [] {} "TenantPatch" => 200 "Tenant";
     POST "/v1/tenants/{tenant_id}/suspend" ["tenant:suspend"] Tenant false tenants::api::suspend:
-        "Refuse everything of a tenant until it is resumed" [] "Reason" => 200 "Tenant";
+        "Refuse everything of a tenant until it is resumed" [] {} "Reason" => 200 "Tenant";
     POST "/v1/tenants/{tenant_id}/resume" ["tenant:suspend"] Tenant false tenants::api::resume:
-        "End a suspension" [] "Reason" => 200 "Tenant";
+        "End a suspension" [] {} "Reason" => 200 "Tenant";
     GET "/v1/operations" ["operation:read"] Own false operations::api::list:
-        "Operations, oldest first" ["tenant_id" "state"] - => 200 "OperationList";
+        "Operations, oldest first" ["tenant_id" "state" "search"] {"created_at"} - => 200 "OperationList";
     GET "/v1/operations/{id}" ["operation:read"] Own false operations::api::show:
-        "One operation; waits for its end" ["wait_ms"] - => 200 "Operation";
+        "One operation; waits for its end" ["wait_ms"] {} - => 200 "Operation";
     POST "/v1/operations/{id}/retry" ["operation:update"] Platform false operations::api::retry:
-        "Try a failed operation again" [] - => 200 "Operation";
+        "Try a failed operation again" [] {} - => 200 "Operation";
     POST "/v1/operations/{id}/cancel" ["operation:update"] Platform false operations::api::cancel:
-        "Give a failed operation up and clean up" [] - => 200 "Operation";
+        "Give a failed operation up and clean up" [] {} - => 200 "Operation";
     GET "/v1/clusters" ["cluster:read"] Platform false clusters::list:
-        "Where databases can be" [] - => 200 "ClusterList";
+        "Where databases can be" ["search"] {"id"} - => 200 "ClusterList";
     GET "/v1/settings" ["setting:read"] Platform false settings::list:
-        "All settings" [] - => 200 "SettingList";
+        "All settings" ["search"] {"key"} - => 200 "SettingList";
     GET "/v1/settings/{key}" ["setting:read"] Platform false settings::show:
-        "One setting and where its value comes from" [] - => 200 "Setting";
+        "One setting and where its value comes from" [] {} - => 200 "Setting";
     PUT "/v1/settings/{key}" ["setting:update"] Platform false settings::put:
-        "Set a value" [] "SettingPut" => 200 "Setting";
+        "Set a value" [] {} "SettingPut" => 200 "Setting";
     DELETE "/v1/settings/{key}" ["setting:update"] Platform false settings::delete:
-        "Back to what the level above says" [] - => 204 "";
+        "Back to what the level above says" [] {} - => 204 "";
     GET "/v1/tenants/{tenant_id}/settings" ["setting:read"] Tenant false settings::list:
-        "All settings" [] - => 200 "SettingList";
+        "All settings" ["search"] {"key"} - => 200 "SettingList";
     GET "/v1/tenants/{tenant_id}/settings/{key}" ["setting:read"] Tenant false settings::show:
-        "One setting and where its value comes from" [] - => 200 "Setting";
+        "One setting and where its value comes from" [] {} - => 200 "Setting";
     PUT "/v1/tenants/{tenant_id}/settings/{key}" ["setting:update"] Tenant false settings::put:
-        "Set a value" [] "SettingPut" => 200 "Setting";
+        "Set a value" [] {} "SettingPut" => 200 "Setting";
     DELETE "/v1/tenants/{tenant_id}/settings/{key}" ["setting:update"] Tenant false settings::delete:
-        "Back to what the level above says" [] - => 204 "";
+        "Back to what the level above says" [] {} - => 204 "";
     POST "/v1/api-keys" ["api-key:create"] Platform false api_keys::api::create:
-        "Make a key; its secret is shown once" [] "NewApiKey" => 201 "ApiKeyMade";
+        "Make a key; its secret is shown once" [] {} "NewApiKey" => 201 "ApiKeyMade";
     GET "/v1/api-keys" ["api-key:read"] Platform false api_keys::api::list:
-        "All keys, without secrets" [] - => 200 "ApiKeyList";
+        "All keys, without secrets" ["search"] {"created_at" "name"} - => 200 "ApiKeyList";
     GET "/v1/api-keys/{id}" ["api-key:read"] Platform false api_keys::api::show:
-        "One key" [] - => 200 "ApiKey";
+        "One key" [] {} - => 200 "ApiKey";
     PATCH "/v1/api-keys/{id}" ["api-key:update"] Platform false api_keys::api::update:
-        "Change its name" [] "ApiKeyPatch" => 200 "ApiKey";
+        "Change its name" [] {} "ApiKeyPatch" => 200 "ApiKey";
     DELETE "/v1/api-keys/{id}" ["api-key:revoke"] Platform false api_keys::api::revoke:
-        "Revoke it at once" [] - => 204 "";
+        "Revoke it at once" [] {} - => 204 "";
     POST "/v1/api-keys/{id}/rotate" ["api-key:update"] Platform false api_keys::api::rotate:
-        "A new secret; the old one works for the overlap" [] "Rotate" => 200 "ApiKeyMade";
+        "A new secret; the old one works for the overlap" [] {} "Rotate" => 200 "ApiKeyMade";
     POST "/v1/tenants/{tenant_id}/api-keys" ["api-key:create"] Tenant false api_keys::api::create:
-        "Make a key; its secret is shown once" [] "NewApiKey" => 201 "ApiKeyMade";
+        "Make a key; its secret is shown once" [] {} "NewApiKey" => 201 "ApiKeyMade";
     GET "/v1/tenants/{tenant_id}/api-keys" ["api-key:read"] Tenant false api_keys::api::list:
-        "All keys, without secrets" [] - => 200 "ApiKeyList";
+        "All keys, without secrets" ["search"] {"created_at" "name"} - => 200 "ApiKeyList";
     GET "/v1/tenants/{tenant_id}/api-keys/{id}" ["api-key:read"] Tenant false api_keys::api::show:
-        "One key" [] - => 200 "ApiKey";
+        "One key" [] {} - => 200 "ApiKey";
     PATCH "/v1/tenants/{tenant_id}/api-keys/{id}" ["api-key:update"] Tenant false api_keys::api::update:
-        "Change its name" [] "ApiKeyPatch" => 200 "ApiKey";
+        "Change its name" [] {} "ApiKeyPatch" => 200 "ApiKey";
     DELETE "/v1/tenants/{tenant_id}/api-keys/{id}" ["api-key:revoke"] Tenant false api_keys::api::revoke:
-        "Revoke it at once" [] - => 204 "";
+        "Revoke it at once" [] {} - => 204 "";
     POST "/v1/tenants/{tenant_id}/api-keys/{id}/rotate" ["api-key:update"] Tenant false api_keys::api::rotate:
-        "A new secret; the old one works for the overlap" [] "Rotate" => 200 "ApiKeyMade";
+        "A new secret; the old one works for the overlap" [] {} "Rotate" => 200 "ApiKeyMade";
     GET "/v1/audit-events" ["audit:read"] Platform false audit_events::list:
-        "The platform's audit log, oldest first" ["action" "actor" "resource" "outcome" "from" "to" "log"] - => 200 "AuditEventList";
+        "The platform's audit log, oldest first" ["action" "actor" "resource" "outcome" "from" "to" "log"] {"at"} - => 200 "AuditEventList";
     GET "/v1/tenants/{tenant_id}/audit-events" ["audit:read"] Tenant true audit_events::list:
-        "A tenant's audit log, oldest first" ["action" "actor" "resource" "outcome" "from" "to" "log"] - => 200 "AuditEventList";
+        "A tenant's audit log, oldest first" ["action" "actor" "resource" "outcome" "from" "to" "log"] {"at"} - => 200 "AuditEventList";
     GET "/v1/roles" ["role:read"] Own false me::roles:
-        "Built-in roles and their permissions" [] - => 200 "RoleList";
+        "Built-in roles and their permissions" ["search"] {"name"} - => 200 "RoleList";
 }
 
 /// The route of a method and a path's decoded segments.

@@ -30,7 +30,8 @@ pub async fn prepare(config: &Config) -> Result<Pools, String> {
     let addresses = Addresses::read(&config.database.url, config.database.direct_url.as_deref())?;
     migrate::run(&addresses, &master).await?;
     ensure_cluster(&addresses).await?;
-    Ok(Pools::new(addresses, master, previous, config.pools.clone()))
+    let named_statements = config.database.named_statements;
+    Ok(Pools::new(addresses, master, previous, config.pools.clone(), named_statements))
 }
 
 /// The cluster that holds the platform database is the first that tenants are placed on.
@@ -93,6 +94,8 @@ pub async fn run(config: Config) -> Result<(), String> {
         },
     };
     ending.denials.write(&ending).await;
+    // Not on a thread of the runtime: it waits for the exporter's.
+    let _ = tokio::task::spawn_blocking(move || ending.spans.end()).await;
     served.map_err(|error| format!("the service ended: {error}"))
 }
 
@@ -119,11 +122,11 @@ async fn sweep(service: Arc<Service>) {
         tokio::time::sleep(SWEEP_INTERVAL).await;
         service.pools.sweep();
         service.rates.retain_recent();
-        service.failures.retain_recent();
+        service.floods.sweep();
         let statement =
             "DELETE FROM idempotency_keys WHERE created_at < now() - $1::text::interval";
         if let Ok(conn) = service.pools.platform().await {
-            let _ = sql::run(&*conn, statement, &[text(&"24 hours")]).await;
+            let _ = sql::run(&conn, statement, &[text(&"24 hours")]).await;
         }
     }
 }

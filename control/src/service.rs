@@ -3,7 +3,9 @@
 use crate::authority::Authority;
 use crate::config::Config;
 use crate::denials::Denials;
+use crate::floods::Floods;
 use crate::pools::Pools;
+use crate::spans::Spans;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use std::num::NonZeroU32;
 use tokio::sync::Notify;
@@ -17,7 +19,8 @@ pub struct Service {
     /// Calls by credential.
     pub rates: DefaultKeyedRateLimiter<String>,
     /// Refused credentials by address.
-    pub failures: DefaultKeyedRateLimiter<String>,
+    pub floods: Floods,
+    pub spans: Spans,
     /// Refused calls that the audit log does not tell of yet.
     pub denials: Denials,
     /// Told when there is something to provision.
@@ -34,15 +37,14 @@ impl std::fmt::Debug for Service {
 
 impl Service {
     /// # Errors
-    /// The built-in policy does not load.
+    /// The built-in policy does not load, or the endpoint of traces is none.
     pub fn new(config: Config, pools: Pools) -> Result<Service, String> {
-        let per_minute = |count: u32| {
-            RateLimiter::keyed(Quota::per_minute(NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN)))
-        };
+        let rate = NonZeroU32::new(config.api.rate_per_minute).unwrap_or(NonZeroU32::MIN);
         Ok(Service {
             authority: Authority::new()?,
-            rates: per_minute(config.api.rate_per_minute),
-            failures: per_minute(config.api.unauthenticated_per_minute),
+            rates: RateLimiter::keyed(Quota::per_minute(rate)),
+            floods: Floods::new(config.api.unauthenticated_per_minute),
+            spans: Spans::to(&config.otel.endpoint)?,
             denials: Denials::default(),
             wake: Notify::new(),
             to_publish: Notify::new(),
@@ -55,13 +57,19 @@ impl Service {
 impl Service {
     /// A link as clients reach it, behind any prefix.
     pub fn link(&self, path: &str) -> String {
+        format!("{}{path}", self.prefix())
+    }
+
+    /// A path without the prefix of `platform.public_url`: a proxy in front may or may not take it away.
+    pub fn own_path<'p>(&self, path: &'p str) -> &'p str {
+        let rest = path.strip_prefix(self.prefix()).filter(|rest| rest.starts_with('/'));
+        rest.unwrap_or(path)
+    }
+
+    /// The path of `platform.public_url`, empty or as `/a/b`.
+    fn prefix(&self) -> &str {
         let base = self.config.platform.public_url.trim_end_matches('/');
-        let prefix = base
-            .split_once("://")
-            .map_or("", |(_, rest)| rest.split_once('/').map_or("", |(_, path)| path));
-        match prefix.is_empty() {
-            true => path.to_owned(),
-            false => format!("/{prefix}{path}"),
-        }
+        let rest = base.split_once("://").map_or("", |(_, rest)| rest);
+        rest.find('/').map_or("", |at| &rest[at..])
     }
 }

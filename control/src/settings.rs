@@ -4,11 +4,11 @@ use crate::audit::Event;
 use crate::call::{Call, Reply};
 use crate::code::{Code, Refusal};
 use crate::page::Page;
-use crate::sql::{self, jsonb, text};
+use crate::sql::{self, Queries, jsonb, text};
 use crate::write::{Stop, Write};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
-use tokio_postgres::GenericClient;
+use std::collections::BTreeMap;
 
 /// What a value may be.
 #[derive(Debug, Clone, Copy)]
@@ -116,7 +116,7 @@ struct Shown {
     version: i64,
 }
 
-async fn row(client: &impl GenericClient, key: &str) -> Result<Option<(Json, i64)>, Refusal> {
+async fn row(client: &impl Queries, key: &str) -> Result<Option<(Json, i64)>, Refusal> {
     let statement = "SELECT value, version FROM settings WHERE key = $1";
     let row = sql::first(client, statement, &[text(&key)]).await?;
     Ok(row.map(|row| (row.get(0), row.get(1))))
@@ -126,7 +126,7 @@ async fn row(client: &impl GenericClient, key: &str) -> Result<Option<(Json, i64
 ///
 /// # Errors
 /// Those of the database.
-pub(crate) async fn default_limits(platform: &impl GenericClient) -> Result<String, Refusal> {
+pub(crate) async fn default_limits(platform: &impl Queries) -> Result<String, Refusal> {
     let set = row(platform, "tenant.default_limits").await?;
     let (value, _) = set.unwrap_or_else(|| (json!({}), 0));
     toml::to_string(&value).map_err(Refusal::internal)
@@ -146,12 +146,12 @@ pub(crate) async fn key_days_max(call: &Call) -> Result<i64, Refusal> {
 
 async fn look(call: &Call, setting: &Setting) -> Result<Shown, Refusal> {
     if call.tenant.is_some() {
-        let own = row(&**call.tenant_conn().await?, setting.key).await?;
+        let own = row(&*call.tenant_conn().await?, setting.key).await?;
         if let Some((value, version)) = own {
             return Ok(Shown { value, origin: "tenant", version });
         }
     }
-    let platform = row(&*call.platform().await?, setting.key).await?;
+    let platform = row(&call.platform().await?, setting.key).await?;
     Ok(match platform {
         Some((value, version)) => {
             let version = if call.tenant.is_some() { 0 } else { version };
@@ -165,17 +165,29 @@ fn json_of(setting: &Setting, shown: &Shown) -> Json {
     json!({"key": setting.key, "value": shown.value, "origin": shown.origin, "type": setting.kind.name(), "unit": setting.unit})
 }
 
-/// `GET …/settings`.
+/// `GET …/settings`: each level is read once.
 pub async fn list(call: &Call) -> Result<Reply, Stop> {
     let page = Page::read(call)?;
-    let limit = usize::try_from(page.fetched()).unwrap_or(usize::MAX);
-    let mut items = Vec::new();
-    let wanted = SETTINGS.iter().filter(|setting| setting.key > page.after.as_str());
-    for setting in wanted.take(limit) {
-        let shown = look(call, setting).await?;
-        items.push((setting.key.to_owned(), json_of(setting, &shown)));
-    }
-    Ok(page.reply(call, items))
+    let platform = rows(&call.platform().await?).await?;
+    let own = match call.tenant {
+        Some(_) => rows(&*call.tenant_conn().await?).await?,
+        None => BTreeMap::new(),
+    };
+    let items = SETTINGS.iter().map(|setting| {
+        let (origin, value) = match (own.get(setting.key), platform.get(setting.key)) {
+            (Some(value), _) => ("tenant", value.clone()),
+            (None, Some(value)) => ("platform", value.clone()),
+            (None, None) => ("default", (setting.default)()),
+        };
+        let shown = Shown { value, origin, version: 0 };
+        (setting.key.to_owned(), json_of(setting, &shown))
+    });
+    Ok(page.reply_of(items))
+}
+
+async fn rows(client: &impl Queries) -> Result<BTreeMap<String, Json>, Refusal> {
+    let rows = client.rows("SELECT key, value FROM settings", &[]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
 /// `GET …/settings/{key}`.

@@ -1,8 +1,10 @@
-//! Parameters with their types: a statement is sent whole in one round trip, unnamed, so that it works
-//! behind a pooler in transaction mode.
+//! Statements with typed parameters: what is not prepared is sent whole in one round trip, unnamed, so that it
+//! works behind a pooler in transaction mode.
 
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{GenericClient, Row};
+use tokio_postgres::{Client, Row, Transaction};
+
+type Answered<T> = Result<T, tokio_postgres::Error>;
 
 pub type Param<'p> = (&'p (dyn ToSql + Sync), Type);
 
@@ -22,16 +24,49 @@ params! {
     double FLOAT8,
 }
 
+/// What a statement can be sent to.
+pub trait Queries: Sync {
+    /// The rows of an answer.
+    fn rows(
+        &self,
+        statement: &str,
+        params: &[Param<'_>],
+    ) -> impl Future<Output = Answered<Vec<Row>>> + Send;
+
+    /// How many rows a statement changed or returned.
+    fn count(
+        &self,
+        statement: &str,
+        params: &[Param<'_>],
+    ) -> impl Future<Output = Answered<u64>> + Send;
+}
+
+macro_rules! unnamed {
+    ($($client:ty)*) => {$(
+        impl Queries for $client {
+            async fn rows(&self, statement: &str, params: &[Param<'_>]) -> Answered<Vec<Row>> {
+                self.query_typed(statement, params).await
+            }
+
+            async fn count(&self, statement: &str, params: &[Param<'_>]) -> Answered<u64> {
+                self.execute_typed(statement, params).await
+            }
+        }
+    )*};
+}
+
+unnamed! { Client Transaction<'_> }
+
 /// The only row of an answer, if there is one.
 ///
 /// # Errors
 /// Those of the database.
 pub async fn first(
-    client: &impl GenericClient,
+    client: &impl Queries,
     statement: &str,
     params: &[Param<'_>],
 ) -> Result<Option<Row>, tokio_postgres::Error> {
-    Ok(client.query_typed(statement, params).await?.into_iter().next())
+    Ok(client.rows(statement, params).await?.into_iter().next())
 }
 
 /// Runs a statement; how many rows it changed or returned.
@@ -39,11 +74,11 @@ pub async fn first(
 /// # Errors
 /// Those of the database.
 pub async fn run(
-    client: &impl GenericClient,
+    client: &impl Queries,
     statement: &str,
     params: &[Param<'_>],
 ) -> Result<u64, tokio_postgres::Error> {
-    client.execute_typed(statement, params).await
+    client.count(statement, params).await
 }
 
 /// A name inside a statement that takes no parameters (CREATE ROLE and the like). Only our own random

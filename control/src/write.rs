@@ -3,12 +3,11 @@
 use crate::audit::{Event, append, changed};
 use crate::call::{Call, Reply};
 use crate::code::{Code, Refusal};
-use crate::pools::Conn;
+use crate::pools::{Conn, Tx};
 use crate::sql::{self, bigint, bytes, int, jsonb, text};
 use http::StatusCode;
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
-use tokio_postgres::Transaction;
 
 /// Why a handler ends early.
 #[derive(Debug)]
@@ -33,8 +32,7 @@ impl From<tokio_postgres::Error> for Stop {
 /// An open change.
 #[allow(missing_debug_implementations, reason = "holds a transaction")]
 pub struct Write<'c> {
-    pub tx: Transaction<'c>,
-    is_open: &'c mut bool,
+    pub tx: Tx<'c>,
     call: &'c Call,
     changes: Vec<Json>,
 }
@@ -45,13 +43,12 @@ impl<'c> Write<'c> {
     /// # Errors
     /// A replay, `idempotency-in-progress`, `idempotency-mismatch`, and those of the database.
     pub async fn begin(call: &'c Call, conn: &'c mut Conn) -> Result<Write<'c>, Stop> {
-        let (tx, is_open) = conn.begin().await?;
-        let write = Write { tx, is_open, call, changes: Vec::new() };
+        let tx = conn.begin().await?;
+        let write = Write { tx, call, changes: Vec::new() };
         match write.replayed().await {
             Ok(()) => Ok(write),
             Err(stop) => {
                 write.tx.rollback().await?;
-                *write.is_open = false;
                 Err(stop)
             }
         }
@@ -120,7 +117,6 @@ impl<'c> Write<'c> {
     pub async fn finish(self, mut reply: Reply) -> Result<Reply, Stop> {
         if self.call.is_dry_run {
             self.tx.rollback().await?;
-            *self.is_open = false;
             let mut body = reply.body.take().unwrap_or_else(|| json!({}));
             if let Some(member) = reply.secret_member.take().and_then(|name| body.get_mut(name)) {
                 *member = Json::Null;
@@ -155,15 +151,13 @@ impl<'c> Write<'c> {
             sql::run(&self.tx, statement, &params).await?;
         }
         self.tx.commit().await?;
-        *self.is_open = false;
         Ok(reply)
     }
 
     /// Takes everything back and refuses.
     pub async fn refuse(self, refusal: Refusal) -> Stop {
-        if self.tx.rollback().await.is_ok() {
-            *self.is_open = false;
-        }
+        // The pool sees to it if this fails.
+        let _ = self.tx.rollback().await;
         Stop::Refused(refusal)
     }
 }

@@ -195,15 +195,14 @@ async fn record(
 pub async fn list(call: &Call) -> Result<Reply, Stop> {
     let page = Page::read(call)?;
     let (conn, table) = home(call).await?;
-    let keys = store::page(&**conn, table, &page.after, page.fetched()).await?;
-    Ok(page.reply(call, keys.into_iter().map(|key| (key.id, key.json)).collect()))
+    store::list(&conn, table, &page).await
 }
 
 /// `GET …/api-keys/{id}`.
 pub async fn show(call: &Call) -> Result<Reply, Stop> {
     let (conn, table) = home(call).await?;
     let id = call.parameter(0);
-    let key = store::by_id(&**conn, table, id, false).await?;
+    let key = store::by_id(&*conn, table, id, false).await?;
     let key = key.ok_or_else(|| Refusal::not_found("api-key", id))?;
     Ok(Reply::ok(key.json).etag(key.version))
 }

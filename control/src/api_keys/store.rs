@@ -1,8 +1,13 @@
 //! All SQL of keys; the same for `platform_api_keys` and a tenant's `api_keys`.
 
-use crate::sql::{self, bigint, bytes, text, texts};
+use crate::call::Reply;
+use crate::listing::{Key, Listing, Order};
+use crate::page::Page;
+use crate::pools::Conn;
+use crate::sql::{self, Queries, bigint, bytes, text, texts};
+use crate::write::Stop;
 use serde_json::{Value as Json, json};
-use tokio_postgres::{GenericClient, Row};
+use tokio_postgres::Row;
 
 type Found<T> = Result<T, tokio_postgres::Error>;
 
@@ -20,11 +25,23 @@ impl Table {
             Table::Tenant => "api_keys",
         }
     }
+
+    fn from(self) -> &'static str {
+        match self {
+            Table::Platform => "FROM platform_api_keys",
+            Table::Tenant => "FROM api_keys",
+        }
+    }
 }
 
 const COLUMNS: &str = "id, name, roles, scopes, created_by, version, revoked_at IS NOT NULL AS is_revoked, \
     rfc3339(expires_at) AS expires_at, rfc3339(revoked_at) AS revoked_at, rfc3339(last_used_at) AS last_used_at, \
     rfc3339(previous_expires_at) AS previous_expires_at, rfc3339(created_at) AS created_at, rfc3339(updated_at) AS updated_at";
+
+const ORDERS: &[Order] = &[
+    Order { name: "created_at", key: Key::Unique("id") },
+    Order { name: "name", key: Key::Text("lower(name COLLATE \"C\")", "id") },
+];
 
 /// A key as the API shows it: never its hash.
 #[derive(Debug)]
@@ -63,7 +80,7 @@ pub struct NewKey<'k> {
     pub created_by: &'k str,
 }
 
-pub async fn insert(client: &impl GenericClient, table: Table, new: &NewKey<'_>) -> Found<()> {
+pub async fn insert(client: &impl Queries, table: Table, new: &NewKey<'_>) -> Found<()> {
     let statement = format!(
         "INSERT INTO {} (id, name, roles, scopes, hash, expires_at, created_by) VALUES ($1, $2, $3, $4, $5, $6::text::timestamptz, $7)",
         table.name()
@@ -81,7 +98,7 @@ pub async fn insert(client: &impl GenericClient, table: Table, new: &NewKey<'_>)
 }
 
 pub async fn by_id(
-    client: &impl GenericClient,
+    client: &impl Queries,
     table: Table,
     id: &str,
     lock: bool,
@@ -91,24 +108,14 @@ pub async fn by_id(
     Ok(sql::first(client, &statement, &[text(&id)]).await?.map(|row| ApiKey::of(&row)))
 }
 
-pub async fn page(
-    client: &impl GenericClient,
-    table: Table,
-    after: &str,
-    limit: i64,
-) -> Found<Vec<ApiKey>> {
-    let statement =
-        format!("SELECT {COLUMNS} FROM {} WHERE id > $1 ORDER BY id LIMIT $2", table.name());
-    let params = [text(&after), bigint(&limit)];
-    Ok(client.query_typed(&statement, &params).await?.iter().map(ApiKey::of).collect())
+/// Oldest first: their ids begin with their time.
+pub async fn list(conn: &Conn, table: Table, page: &Page<'_>) -> Result<Reply, Stop> {
+    let mut listing = Listing::new(COLUMNS, table.from(), ORDERS);
+    listing.search(page, &["id COLLATE \"C\"", "lower(name COLLATE \"C\")"]);
+    listing.answer(page, conn, |row| ApiKey::of(row).json).await
 }
 
-pub async fn set_name(
-    client: &impl GenericClient,
-    table: Table,
-    id: &str,
-    name: &str,
-) -> Found<()> {
+pub async fn set_name(client: &impl Queries, table: Table, id: &str, name: &str) -> Found<()> {
     let statement = format!(
         "UPDATE {} SET name = $2, version = version + 1, updated_at = now() WHERE id = $1",
         table.name()
@@ -116,7 +123,7 @@ pub async fn set_name(
     sql::run(client, &statement, &[text(&id), text(&name)]).await.map(|_| ())
 }
 
-pub async fn revoke(client: &impl GenericClient, table: Table, id: &str) -> Found<()> {
+pub async fn revoke(client: &impl Queries, table: Table, id: &str) -> Found<()> {
     let statement = format!(
         "UPDATE {} SET revoked_at = now(), previous_hash = NULL, version = version + 1, updated_at = now() WHERE id = $1",
         table.name()
@@ -126,7 +133,7 @@ pub async fn revoke(client: &impl GenericClient, table: Table, id: &str) -> Foun
 
 /// The old hash stays valid for so long.
 pub async fn rotate(
-    client: &impl GenericClient,
+    client: &impl Queries,
     table: Table,
     id: &str,
     hash: &[u8],
@@ -145,7 +152,7 @@ pub async fn rotate(
 
 /// How many other keys hold a role and still work.
 pub async fn others_with_role(
-    client: &impl GenericClient,
+    client: &impl Queries,
     table: Table,
     id: &str,
     role: &str,

@@ -20,12 +20,11 @@ pub async fn list(call: &Call) -> Result<Reply, Stop> {
     let state = call.one_of("state", &STATES)?;
     let asked = call.query.get("tenant_id").map(String::as_str);
     let tenant = match (call.caller.tenant(), asked) {
-        (Some(own), Some(asked)) if own != asked => return Ok(page.reply(call, Vec::new())),
+        (Some(own), Some(asked)) if own != asked => return Ok(page.reply_of([])),
         (own, asked) => own.or(asked),
     };
     let conn = call.platform().await?;
-    let operations = store::page(&*conn, tenant, state, &page.after, page.fetched()).await?;
-    Ok(page.reply(call, operations.into_iter().map(|one| (one.id, one.json)).collect()))
+    store::list(&conn, &page, tenant, state).await
 }
 
 /// `GET /v1/operations/{id}`; `?wait_ms=` waits for its end.
@@ -54,7 +53,7 @@ pub async fn show(call: &Call) -> Result<Reply, Stop> {
 /// The operation of the path, if it is the caller's to see.
 async fn visible(call: &Call) -> Result<Operation, Refusal> {
     let id = call.parameter(0);
-    let found = store::by_id(&*call.platform().await?, id).await?;
+    let found = store::by_id(&call.platform().await?, id).await?;
     let is_own = |operation: &Operation| {
         call.caller.tenant().is_none_or(|own| operation.tenant_id.as_deref() == Some(own))
     };

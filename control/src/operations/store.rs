@@ -1,10 +1,15 @@
 //! All SQL of operations and their steps.
 
 use crate::audit::Origin;
+use crate::call::Reply;
+use crate::listing::{Key, Listing, Order};
+use crate::page::Page;
+use crate::pools::Conn;
 use crate::random::{id, now_ms};
-use crate::sql::{self, bigint, int, jsonb, text};
+use crate::sql::{self, Queries, int, jsonb, text};
+use crate::write::Stop;
 use serde_json::{Value as Json, json};
-use tokio_postgres::{GenericClient, Row};
+use tokio_postgres::Row;
 
 type Found<T> = Result<T, tokio_postgres::Error>;
 
@@ -22,11 +27,14 @@ pub struct Operation {
     pub json: Json,
 }
 
-const SELECT: &str = "SELECT o.id, o.kind, o.tenant_id, o.state, o.result, o.error, o.actor, o.request_id, o.version, \
+const COLUMNS: &str = "o.id, o.kind, o.tenant_id, o.state, o.result, o.error, o.actor, o.request_id, o.version, \
     rfc3339(o.created_at) AS created_at, rfc3339(o.updated_at) AS updated_at, \
     (SELECT coalesce(jsonb_agg(jsonb_build_object('name', s.name, 'state', s.state, 'attempts', s.attempts, \
     'started_at', rfc3339(s.started_at), 'finished_at', rfc3339(s.finished_at), 'error', s.error) ORDER BY s.position), '[]') \
-    FROM operation_steps s WHERE s.operation_id = o.id) AS steps FROM operations o";
+    FROM operation_steps s WHERE s.operation_id = o.id) AS steps";
+const FROM: &str = "FROM operations o";
+/// Their ids begin with their time.
+const ORDERS: &[Order] = &[Order { name: "created_at", key: Key::Unique("o.id") }];
 
 impl Operation {
     fn of(row: &Row) -> Operation {
@@ -59,7 +67,7 @@ impl Operation {
 
 /// A new provisioning with its steps; answers its id.
 pub async fn insert_provision(
-    client: &impl GenericClient,
+    client: &impl Queries,
     tenant_id: &str,
     origin: &Origin,
 ) -> Found<String> {
@@ -75,36 +83,34 @@ pub async fn insert_provision(
     Ok(id)
 }
 
-pub async fn by_id(client: &impl GenericClient, id: &str) -> Found<Option<Operation>> {
-    let statement = format!("{SELECT} WHERE o.id = $1");
+pub async fn by_id(client: &impl Queries, id: &str) -> Found<Option<Operation>> {
+    let statement = format!("SELECT {COLUMNS} {FROM} WHERE o.id = $1");
     Ok(sql::first(client, &statement, &[text(&id)]).await?.map(|row| Operation::of(&row)))
 }
 
-/// Oldest first; a tenant's are served by `operations_tenant`.
-pub async fn page(
-    client: &impl GenericClient,
+/// Oldest first; served by `operations_tenant`, `operations_state` and `operations_search`.
+pub async fn list(
+    conn: &Conn,
+    page: &Page<'_>,
     tenant: Option<&str>,
     state: Option<&str>,
-    after: &str,
-    limit: i64,
-) -> Found<Vec<Operation>> {
-    let tenant_filter = if tenant.is_some() { "o.tenant_id = $3" } else { "$3::text IS NULL" };
-    let state_filter = if state.is_some() { "o.state = $4" } else { "$4::text IS NULL" };
-    let statement = format!(
-        "{SELECT} WHERE o.id > $1 AND {tenant_filter} AND {state_filter} ORDER BY o.id LIMIT $2"
-    );
-    let params = [text(&after), bigint(&limit), text(&tenant), text(&state)];
-    Ok(client.query_typed(&statement, &params).await?.iter().map(Operation::of).collect())
+) -> Result<Reply, Stop> {
+    let mut listing = Listing::new(COLUMNS, FROM, ORDERS);
+    let (tenant, state) = (tenant.as_ref(), state.as_ref());
+    listing.only("o.tenant_id = {}", tenant.map(|tenant| text(tenant)));
+    listing.only("o.state = {}", state.map(|state| text(state)));
+    listing.search(page, &["o.tenant_id COLLATE \"C\""]);
+    listing.answer(page, conn, |row| Operation::of(row).json).await
 }
 
 /// Operations whose next try is due; served by `operations_due`.
-pub async fn due(client: &impl GenericClient) -> Found<Vec<String>> {
+pub async fn due(client: &impl Queries) -> Found<Vec<String>> {
     let statement = "SELECT id FROM operations WHERE state IN ('pending', 'running') AND due_at <= now() ORDER BY due_at LIMIT 100";
-    Ok(client.query_typed(statement, &[]).await?.iter().map(|row| row.get(0)).collect())
+    Ok(client.rows(statement, &[]).await?.iter().map(|row| row.get(0)).collect())
 }
 
 pub async fn set_state(
-    client: &impl GenericClient,
+    client: &impl Queries,
     id: &str,
     state: &str,
     error: Option<&Json>,
@@ -114,27 +120,27 @@ pub async fn set_state(
 }
 
 /// The next try is not before this much time.
-pub async fn set_due(client: &impl GenericClient, id: &str, after_seconds: f64) -> Found<()> {
+pub async fn set_due(client: &impl Queries, id: &str, after_seconds: f64) -> Found<()> {
     let statement = "UPDATE operations SET due_at = now() + make_interval(secs => $2), updated_at = now() WHERE id = $1";
     sql::run(client, statement, &[text(&id), sql::double(&after_seconds)]).await.map(|_| ())
 }
 
 /// The first step that is not done: its position, name and tries so far.
-pub async fn next_step(client: &impl GenericClient, id: &str) -> Found<Option<(i32, String, i32)>> {
+pub async fn next_step(client: &impl Queries, id: &str) -> Found<Option<(i32, String, i32)>> {
     let statement = "SELECT position, name, attempts FROM operation_steps WHERE operation_id = $1 AND state <> 'succeeded' \
         ORDER BY position LIMIT 1";
     let row = sql::first(client, statement, &[text(&id)]).await?;
     Ok(row.map(|row| (row.get(0), row.get(1), row.get(2))))
 }
 
-pub async fn begin_step(client: &impl GenericClient, id: &str, position: i32) -> Found<()> {
+pub async fn begin_step(client: &impl Queries, id: &str, position: i32) -> Found<()> {
     let statement = "UPDATE operation_steps SET state = 'running', attempts = attempts + 1, error = NULL, \
         started_at = coalesce(started_at, clock_timestamp()) WHERE operation_id = $1 AND position = $2";
     sql::run(client, statement, &[text(&id), int(&position)]).await.map(|_| ())
 }
 
 pub async fn end_step(
-    client: &impl GenericClient,
+    client: &impl Queries,
     id: &str,
     position: i32,
     error: Option<&str>,
@@ -145,7 +151,7 @@ pub async fn end_step(
 }
 
 /// Tries are counted from zero again.
-pub async fn reset_steps(client: &impl GenericClient, id: &str) -> Found<()> {
+pub async fn reset_steps(client: &impl Queries, id: &str) -> Found<()> {
     let statement = "UPDATE operation_steps SET attempts = 0, state = 'pending', error = NULL \
         WHERE operation_id = $1 AND state <> 'succeeded'";
     sql::run(client, statement, &[text(&id)]).await.map(|_| ())

@@ -106,19 +106,20 @@ pub async fn list(call: &Call) -> Result<Reply, Stop> {
     let page = Page::read(call)?;
     let state = call.one_of("state", &STATES)?;
     let conn = call.platform().await?;
-    let tenants = match call.caller.tenant() {
-        Some(own) => store::by_id(&*conn, own, false).await?.into_iter().collect(),
-        None => store::page(&*conn, state, &page.after, page.fetched()).await?,
+    let Some(own) = call.caller.tenant() else {
+        return store::list(&conn, &page, state).await;
     };
-    let wanted =
-        tenants.into_iter().filter(|tenant| state.is_none_or(|state| tenant.state == state));
-    Ok(page.reply(call, wanted.map(|tenant| (tenant.position, tenant.json)).collect()))
+    let own = store::by_id(&conn, own, false).await?.into_iter();
+    let wanted = own.filter(|tenant| state.is_none_or(|state| tenant.state == state));
+    Ok(page.reply_of(
+        wanted.map(|tenant| (call.caller.tenant().unwrap_or("").to_owned(), tenant.json)),
+    ))
 }
 
 /// `GET T`.
 pub async fn show(call: &Call) -> Result<Reply, Stop> {
     let conn = call.platform().await?;
-    let tenant = store::by_id(&*conn, &call.tenant()?.id, false).await?;
+    let tenant = store::by_id(&conn, &call.tenant()?.id, false).await?;
     let tenant =
         tenant.ok_or_else(|| Refusal::new(Code::TenantNotFound, "there is no such tenant"))?;
     Ok(Reply::ok(tenant.json).etag(tenant.version))

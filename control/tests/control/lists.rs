@@ -2,6 +2,7 @@
 
 use crate::cluster::Cluster;
 use crate::service::Control;
+use serde_json::{Value as Json, json};
 
 const ROWS: u32 = 100_000;
 
@@ -69,14 +70,19 @@ fn no_list_reads_a_whole_table() {
         "to=2020-01-01T00:00:00Z",
         "action=none.such",
         "outcome=denied",
+        "sort=-at",
+        "action=tenant.updated&sort=-at&count=true",
+        "count=true",
     ];
     let mut asked = 0;
     let mut ask = |credential: &str, path: &str| {
         let mut path = path.to_owned();
+        let wants_total = path.contains("count=true");
         // The first page and the next: a position in the middle is another plan.
         for _ in 0..2 {
             let answer = control.ask(credential, "GET", &path, None);
             assert_eq!(answer.status, 200, "{path}: {}", answer.text);
+            assert_eq!(answer.json()["total"].is_u64(), wants_total, "{path}");
             asked += 1;
             let Some(cursor) = answer.json()["next_cursor"].as_str().map(str::to_owned) else {
                 break;
@@ -102,12 +108,26 @@ fn no_list_reads_a_whole_table() {
         "/v1/operations?limit=50&tenant_id=tenant-7",
         "/v1/operations?limit=50&tenant_id=tenant-7&state=succeeded",
         "/v1/api-keys?limit=50",
+        "/v1/tenants?limit=50&sort=-created_at&count=true",
+        "/v1/tenants?limit=50&sort=display_name&count=true",
+        "/v1/tenants?limit=50&sort=-id&search=tenant-7&count=true",
+        "/v1/tenants?limit=50&search=tenant-77",
+        "/v1/tenants?limit=50&search=t&state=suspended&count=true",
+        "/v1/tenants?limit=50&search=nobody&count=true",
+        "/v1/operations?limit=50&sort=-created_at&count=true",
+        "/v1/operations?limit=50&search=tenant-77&count=true",
+        "/v1/operations?limit=50&search=nobody",
+        "/v1/api-keys?limit=50&sort=-name&count=true",
+        "/v1/api-keys?limit=50&search=key_00000000000000000000000077&count=true",
+        "/v1/api-keys?limit=50&search=nobody&sort=name",
         "/v1/clusters?limit=50",
         "/v1/settings?limit=50",
     ] {
         ask(&control.admin, path);
     }
     ask(&key, "/v1/tenants/acme/api-keys?limit=50");
+    ask(&key, "/v1/tenants/acme/api-keys?limit=50&search=k&sort=-name&count=true");
+    ask(&key, "/v1/tenants/acme/api-keys?limit=50&search=nobody");
     ask(&key, "/v1/operations?limit=50");
     std::thread::sleep(std::time::Duration::from_millis(200));
     let log = cluster.log();
@@ -135,4 +155,103 @@ fn no_list_reads_a_whole_table() {
             );
         }
     }
+}
+
+/// One list as its naive twin gives it: all objects, sorted, filtered and cut in memory.
+fn expected(all: &[Json], sort: &str, search: Option<&str>) -> Vec<String> {
+    let text = |object: &Json, name: &str| object[name].as_str().unwrap().to_ascii_lowercase();
+    let (name, is_descending) = sort.strip_prefix('-').map_or((sort, false), |name| (name, true));
+    let is_found = |object: &&Json| {
+        let search = search.map(str::to_ascii_lowercase);
+        search.is_none_or(|search| {
+            ["id", "display_name"].iter().any(|name| text(object, name).starts_with(&search))
+        })
+    };
+    let mut found: Vec<&Json> = all.iter().filter(is_found).collect();
+    found.sort_by_key(|object| (text(object, name), text(object, "id")));
+    if is_descending {
+        found.reverse();
+    }
+    found.iter().map(|object| text(object, "id")).collect()
+}
+
+#[test]
+fn lists_are_searched_sorted_and_counted_like_their_naive_twin() {
+    let control = Control::start();
+    let names = ["Zeta", "zeta", "ÄRGER", "a_c", "a%c", "abc", "AbC", "", "日本", "a", "z'); --"];
+    let rows: Vec<String> = (0..60)
+        .map(|n| {
+            let (name, id) =
+                (names[n % names.len()], format!("{}{n:02}", ["ab", "zeta", "b"][n % 3]));
+            let name = if name.is_empty() { id.clone() } else { name.replace('\'', "''") };
+            // Several of one time: the id decides.
+            format!(
+                "('{id}', '{name}', 'active', '{{local}}', 'r{n}', now() - {} * interval '1 hour')",
+                n / 4
+            )
+        })
+        .collect();
+    let fill = format!(
+        "SET session_replication_role = replica; INSERT INTO tenants \
+         (id, display_name, state, jurisdictions, key_reference, created_at) VALUES {}",
+        rows.join(", ")
+    );
+    crate::cluster::cluster().psql(&control.database, &fill).unwrap();
+    let read = |query: &str| {
+        let answer = control.ask(&control.admin, "GET", &format!("/v1/tenants?{query}"), None);
+        assert_eq!(answer.status, 200, "{query}: {}", answer.text);
+        answer.json()
+    };
+    let all = read("limit=200")["data"].as_array().unwrap().clone();
+    assert_eq!(all.len(), 60);
+    let searches =
+        ["", "a", "AB", "z", "a%25", "a_", "%C3%84r", "%E6%97%A5", "z%27", "nobody", "zeta0"];
+    let mut found = 0;
+    for sort in ["created_at", "-created_at", "id", "-id", "display_name", "-display_name"] {
+        for search in searches {
+            let decoded = match search {
+                "a%25" => "a%",
+                "%C3%84r" => "Är",
+                "%E6%97%A5" => "日",
+                "z%27" => "z'",
+                plain => plain,
+            };
+            let filter =
+                if search.is_empty() { String::new() } else { format!("&search={search}") };
+            let wanted = expected(&all, sort, Some(decoded).filter(|text| !text.is_empty()));
+            let (mut seen, mut cursor) = (Vec::new(), String::new());
+            loop {
+                let page = read(&format!("limit=7&count=true&sort={sort}{filter}{cursor}"));
+                assert_eq!(page["total"], wanted.len(), "{sort} {search}");
+                assert_eq!(page["total_is_exact"], true);
+                let ids = page["data"].as_array().unwrap().iter();
+                seen.extend(ids.map(|one| one["id"].as_str().unwrap().to_owned()));
+                let Some(next) = page["next_cursor"].as_str() else { break };
+                cursor = format!("&cursor={next}");
+            }
+            assert_eq!(seen, wanted, "{sort} {search}");
+            found += seen.len();
+        }
+    }
+    assert!(found > 600, "{found}");
+    // What is no sort, no search, no count; a cursor of another order.
+    let next = read("limit=7&sort=id")["next_cursor"].as_str().unwrap().to_owned();
+    for (query, code) in [
+        ("sort=state", "invalid"),
+        ("sort=", "invalid"),
+        ("sort=--id", "invalid"),
+        ("search=", "invalid"),
+        ("count=yes", "invalid"),
+        (&format!("sort=-id&limit=7&cursor={next}"), "invalid-cursor"),
+        (&format!("sort=id&search=a&limit=7&cursor={next}"), "invalid-cursor"),
+    ] {
+        let answer = control.ask(&control.admin, "GET", &format!("/v1/tenants?{query}"), None);
+        assert_eq!(answer.code(), code, "{query}: {}", answer.text);
+    }
+    let short = |path: &str| control.ask(&control.admin, "GET", path, None).json();
+    let settings = short("/v1/settings?search=api_key&sort=-key&count=true&limit=1");
+    assert_eq!(settings["data"][0]["key"], "api_key.rotation_notice_days");
+    assert_eq!((&settings["total"], settings["next_cursor"].is_string()), (&json!(2), true));
+    let roles = short("/v1/roles?search=a&count=true");
+    assert_eq!((&roles["total"], &roles["data"][0]["name"]), (&json!(1), &json!("auditor")));
 }

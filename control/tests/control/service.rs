@@ -92,8 +92,9 @@ impl Control {
 
     fn wait_until_ready(&self) {
         let began = Instant::now();
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err()
-            || self.call("GET", "/readyz", "", None).status != 200
+        // By the plain listener: the other may speak TLS. It listens later than the other.
+        while TcpStream::connect(("127.0.0.1", self.ops)).is_err()
+            || exchange(self.ops, "GET", "/readyz", "", "").status != 200
         {
             assert!(began.elapsed() < READY, "{}", self.log());
             std::thread::sleep(Duration::from_millis(10));
@@ -119,6 +120,16 @@ impl Control {
     /// The address of one of its databases, for the superuser.
     pub(crate) fn url(&self, database: &str) -> String {
         url_in(&self.folder, database)
+    }
+
+    /// Whether these bytes are answered by nothing that is HTTP.
+    pub(crate) fn is_silent(&self, bytes: &str) -> bool {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.set_read_timeout(Some(READY)).unwrap();
+        stream.write_all(bytes.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        !answer.starts_with(b"HTTP")
     }
 
     /// Asks and does not wait for the answer.

@@ -213,7 +213,17 @@ fn a_flood_of_bad_credentials_is_429_and_a_good_one_still_passes() {
     let statuses: Vec<u16> = (0..7).map(|_| bad().status).collect();
     assert_eq!(statuses[..5], [401; 5]);
     assert_eq!(statuses[6], 429);
+    // Before all others: what would be 400 is 429 too, unless the credential is good.
+    let bad_id = "x-request-id: no spaces\r\n";
+    let two = "authorization: Bearer a\r\nauthorization: Bearer b\r\n";
+    for (path, headers) in [("/v1/me", bad_id), ("/v1/%zz", ""), ("/v1/me", two)] {
+        assert_eq!(bad().status, 429);
+        assert_eq!(control.call("GET", path, headers, None).code(), "rate-limited", "{headers}");
+    }
     assert_eq!(control.ask(&control.admin, "GET", "/v1/me", None).status, 200);
+    assert_eq!(bad().status, 429);
+    let known = control.ask_with(&control.admin, "GET", "/v1/me", bad_id, None);
+    assert_eq!(known.code(), "invalid-request-id");
 }
 
 #[test]
