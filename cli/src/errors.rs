@@ -13,21 +13,23 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Exit {
     let wanted = arguments.code.as_str();
-    let Some(page) = page(wanted) else {
+    let pages = sections(wanted);
+    if pages.is_empty() {
         let message = format!("there is no code `{wanted}`; docs/reference/errors.md lists all");
         return fail(Exit::Usage, message);
-    };
-    println!("{}", page.trim_end());
+    }
+    println!("{}", pages.join("\n\n"));
     Exit::Yes
 }
 
-/// The section whose heading `### NUMBER NAME` has this number or name.
-fn page(wanted: &str) -> Option<&'static str> {
-    let heading = PAGES.lines().find(|line| {
-        let code = line.strip_prefix("### ").and_then(|heading| heading.split_once(' '));
+/// The sections whose heading `### NUMBER NAME` has this number or name: some words are a decision's and the API's.
+fn sections(wanted: &str) -> Vec<String> {
+    let is_wanted = |section: &&str| {
+        let heading = section.lines().next().unwrap_or("");
+        let code = heading.split_once(' ');
         code.is_some_and(|(number, name)| number == wanted || name == wanted)
-    })?;
-    let rest = PAGES.split_once(heading).and_then(|(before, _)| PAGES.get(before.len()..))?;
-    let end = rest.find("\n##").unwrap_or(rest.len());
-    rest.get(..end)
+    };
+    let sections = PAGES.split("\n### ").skip(1).filter(is_wanted);
+    let whole = sections.map(|section| section.split("\n## ").next().unwrap_or(section));
+    whole.map(|section| format!("### {}", section.trim_end())).collect()
 }

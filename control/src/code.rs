@@ -3,6 +3,9 @@
 use http::StatusCode;
 use serde_json::{Value as Json, json};
 
+/// Every page, one section per code.
+const PAGES: &str = include_str!("../../docs/reference/errors.md");
+
 macro_rules! codes {
     ($($variant:ident $status:literal $name:literal,)*) => {
         /// A stable word of the API, in order of precedence.
@@ -14,6 +17,13 @@ macro_rules! codes {
 
             pub fn name(self) -> &'static str {
                 match self { $(Code::$variant => $name,)* }
+            }
+
+            /// What it means, as its page says.
+            pub fn meaning(self) -> &'static str {
+                let heading = format!("\n### {} {}\n", self.status().as_u16(), self.name());
+                let (_, section) = PAGES.split_once(&heading).unwrap_or_default();
+                section.lines().next().unwrap_or_default()
             }
 
             pub fn status(self) -> StatusCode {
@@ -140,6 +150,18 @@ mod tests {
         for name in names {
             assert!(name.bytes().all(|byte| byte == b'-' || byte.is_ascii_lowercase()), "{name}");
         }
+    }
+
+    #[test]
+    fn each_code_has_its_section_in_order_and_each_section_its_code() {
+        let pages =
+            super::PAGES.split("\n## Refusals of the control plane's API\n").nth(1).unwrap();
+        let pages = pages.split("\n## ").next().unwrap();
+        let headings = pages.lines().filter_map(|line| line.strip_prefix("### "));
+        let wanted =
+            Code::ALL.iter().map(|code| format!("{} {}", code.status().as_u16(), code.name()));
+        assert_eq!(headings.collect::<Vec<_>>(), wanted.collect::<Vec<_>>());
+        assert!(Code::ALL.iter().all(|code| code.meaning().ends_with('.')));
     }
 
     /// The page lists the codes in their order of precedence: it is the golden copy.

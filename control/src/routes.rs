@@ -2,6 +2,7 @@
 
 use crate::authority::Permission;
 use crate::call::{Call, Reply};
+use crate::code::Code;
 use crate::write::Stop;
 use crate::{api_keys, audit_events, clusters, me, operations, settings, tenants};
 use http::Method;
@@ -39,6 +40,8 @@ pub struct Route {
     pub body: Option<&'static str>,
     /// Status and schema of its answer; an empty one is no body.
     pub answer: (u16, &'static str),
+    /// Refusals of this route beside those that its method and path bring.
+    pub conflicts: &'static [Code],
 }
 
 impl std::fmt::Debug for Route {
@@ -51,6 +54,26 @@ impl Route {
     /// Whether it answers a list in pages.
     pub fn is_list(&self) -> bool {
         !self.sorts.is_empty()
+    }
+
+    /// Every code that it can refuse with, in order of precedence.
+    pub fn codes(&self) -> Vec<Code> {
+        let is_change = [Method::PATCH, Method::PUT, Method::DELETE].contains(&self.method);
+        let is_post = self.method == Method::POST;
+        let names_object = self.path.contains("{id}") || self.path.contains("{key}");
+        let is_possible = |code: &&Code| match code {
+            Code::RouteNotFound | Code::MethodNotAllowed => false,
+            Code::UnsupportedMediaType | Code::MalformedJson => self.body.is_some(),
+            Code::InvalidCursor => self.is_list(),
+            Code::NotFound => names_object,
+            Code::IfMatchRequired | Code::VersionMismatch => is_change,
+            Code::IdempotencyInProgress | Code::IdempotencyMismatch => is_post,
+            Code::AlreadyExists | Code::InvalidState | Code::InUse | Code::LastAdmin => {
+                self.conflicts.contains(code)
+            }
+            _ => true,
+        };
+        Code::ALL.iter().filter(is_possible).copied().collect()
     }
 
     /// All members of the query that it knows.
@@ -76,7 +99,8 @@ pub enum Found {
 
 macro_rules! routes {
     ($($method:ident $path:literal [$permission:literal] $scope:ident $suspended:literal $handler:path:
-        $summary:literal [$($filter:literal)*] {$($sort:literal)*} $body:tt => $status:literal $answer:literal;)*) => {
+        $summary:literal [$($filter:literal)*] {$($sort:literal)*} $body:tt
+        => $status:literal $answer:literal $(| $($code:ident)+)?;)*) => {
         /// All of them.
         pub static ROUTES: &[Route] = &[$(Route {
             method: Method::$method,
@@ -90,6 +114,7 @@ macro_rules! routes {
             sorts: &[$($sort),*],
             body: routes!(@body $body),
             answer: ($status, $answer),
+            conflicts: &[$($(Code::$code),+)?],
         },)*];
     };
     (@body -) => { None };
@@ -100,7 +125,7 @@ routes! {
     GET "/v1/me" ["me"] Own true me::show:
         "Who the caller is and what it may do" [] {} - => 200 "Me";
     POST "/v1/tenants" ["tenant:create"] Platform false tenants::api::create:
-        "Make a tenant, with a database of its own" [] {} "NewTenant" => 202 "TenantMade";
+        "Make a tenant, with a database of its own" [] {} "NewTenant" => 202 "TenantMade" | AlreadyExists;
     GET "/v1/tenants" ["tenant:list"] Own false tenants::api::list:
         "All tenants; a tenant sees itself" ["state" "search"] {"created_at" "id" "display_name"} - => 200 "TenantList";
     GET "/v1/tenants/{tenant_id}" ["tenant:read"] Tenant true tenants::api::show:
@@ -108,17 +133,17 @@ routes! {
     PATCH "/v1/tenants/{tenant_id}" ["tenant:update"] Tenant false tenants::api::update:
         "Change the display name or labels" [] {} "TenantPatch" => 200 "Tenant";
     POST "/v1/tenants/{tenant_id}/suspend" ["tenant:suspend"] Tenant false tenants::api::suspend:
-        "Refuse everything of a tenant until it is resumed" [] {} "Reason" => 200 "Tenant";
+        "Refuse everything of a tenant until it is resumed" [] {} "Reason" => 200 "Tenant" | InvalidState;
     POST "/v1/tenants/{tenant_id}/resume" ["tenant:suspend"] Tenant false tenants::api::resume:
-        "End a suspension" [] {} "Reason" => 200 "Tenant";
+        "End a suspension" [] {} "Reason" => 200 "Tenant" | InvalidState;
     GET "/v1/operations" ["operation:read"] Own false operations::api::list:
         "Operations, oldest first" ["tenant_id" "state" "search"] {"created_at"} - => 200 "OperationList";
     GET "/v1/operations/{id}" ["operation:read"] Own false operations::api::show:
         "One operation; waits for its end" ["wait_ms"] {} - => 200 "Operation";
     POST "/v1/operations/{id}/retry" ["operation:update"] Platform false operations::api::retry:
-        "Try a failed operation again" [] {} - => 200 "Operation";
+        "Try a failed operation again" [] {} - => 200 "Operation" | InvalidState;
     POST "/v1/operations/{id}/cancel" ["operation:update"] Platform false operations::api::cancel:
-        "Give a failed operation up and clean up" [] {} - => 200 "Operation";
+        "Give a failed operation up and clean up" [] {} - => 200 "Operation" | InvalidState;
     GET "/v1/clusters" ["cluster:read"] Platform false clusters::list:
         "Where databases can be" ["search"] {"id"} - => 200 "ClusterList";
     GET "/v1/settings" ["setting:read"] Platform false settings::list:
@@ -146,9 +171,9 @@ routes! {
     PATCH "/v1/api-keys/{id}" ["api-key:update"] Platform false api_keys::api::update:
         "Change its name" [] {} "ApiKeyPatch" => 200 "ApiKey";
     DELETE "/v1/api-keys/{id}" ["api-key:revoke"] Platform false api_keys::api::revoke:
-        "Revoke it at once" [] {} - => 204 "";
+        "Revoke it at once" [] {} - => 204 "" | InvalidState LastAdmin;
     POST "/v1/api-keys/{id}/rotate" ["api-key:update"] Platform false api_keys::api::rotate:
-        "A new secret; the old one works for the overlap" [] {} "Rotate" => 200 "ApiKeyMade";
+        "A new secret | InvalidState; the old one works for the overlap" [] {} "Rotate" => 200 "ApiKeyMade";
     POST "/v1/tenants/{tenant_id}/api-keys" ["api-key:create"] Tenant false api_keys::api::create:
         "Make a key; its secret is shown once" [] {} "NewApiKey" => 201 "ApiKeyMade";
     GET "/v1/tenants/{tenant_id}/api-keys" ["api-key:read"] Tenant false api_keys::api::list:
@@ -158,9 +183,9 @@ routes! {
     PATCH "/v1/tenants/{tenant_id}/api-keys/{id}" ["api-key:update"] Tenant false api_keys::api::update:
         "Change its name" [] {} "ApiKeyPatch" => 200 "ApiKey";
     DELETE "/v1/tenants/{tenant_id}/api-keys/{id}" ["api-key:revoke"] Tenant false api_keys::api::revoke:
-        "Revoke it at once" [] {} - => 204 "";
+        "Revoke it at once" [] {} - => 204 "" | InvalidState LastAdmin;
     POST "/v1/tenants/{tenant_id}/api-keys/{id}/rotate" ["api-key:update"] Tenant false api_keys::api::rotate:
-        "A new secret; the old one works for the overlap" [] {} "Rotate" => 200 "ApiKeyMade";
+        "A new secret | InvalidState; the old one works for the overlap" [] {} "Rotate" => 200 "ApiKeyMade";
     GET "/v1/audit-events" ["audit:read"] Platform false audit_events::list:
         "The platform's audit log, oldest first" ["action" "actor" "resource" "outcome" "from" "to" "log"] {"at"} - => 200 "AuditEventList";
     GET "/v1/tenants/{tenant_id}/audit-events" ["audit:read"] Tenant true audit_events::list:

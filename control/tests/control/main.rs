@@ -3,6 +3,7 @@
 
 mod cluster;
 mod codes;
+mod conform;
 mod figures;
 mod isolation;
 mod keys;

@@ -1,6 +1,7 @@
 //! `tollgate-control` on its own platform database and port, and a client that speaks HTTP.
 
 use crate::cluster::{Cluster, cluster, psql_in, url_in};
+use crate::conform;
 use serde_json::{Value as Json, json};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -279,5 +280,7 @@ pub(crate) fn exchange(port: u16, method: &str, path: &str, headers: &str, body:
     let answer = String::from_utf8_lossy(&answer).into_owned();
     let (head, text) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer}"));
     let status = head.get(9..12).and_then(|status| status.parse().ok()).unwrap();
-    Answer { status, head: head.to_owned(), text: text.to_owned() }
+    let answer = Answer { status, head: head.to_owned(), text: text.to_owned() };
+    conform::check(method, path, &answer);
+    answer
 }
