@@ -1,5 +1,7 @@
 //! Calls of the control plane's API.
 
+pub(crate) mod calls;
+
 use crate::exit::Exit;
 use serde_json::Value as Json;
 use std::time::Duration;

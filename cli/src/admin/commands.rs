@@ -1,0 +1,159 @@
+//! The nouns and their commands, as they are typed.
+
+use clap::Subcommand;
+
+/// Which of a list, and in what order.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Wanted {
+    /// Only those whose id or name begins so
+    #[arg(long)]
+    pub(super) search: Option<String>,
+    /// A member such as created_at; with - before it, the other way
+    #[arg(long, allow_hyphen_values = true)]
+    pub(super) sort: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Tenant {
+    /// Make a tenant, with a database of its own
+    Create {
+        id: String,
+        #[arg(long)]
+        display_name: Option<String>,
+        /// KEY=VALUE
+        #[arg(long = "label")]
+        labels: Vec<String>,
+    },
+    List {
+        #[arg(long)]
+        state: Option<String>,
+        #[command(flatten)]
+        wanted: Wanted,
+    },
+    Show {
+        id: String,
+    },
+    /// Change the display name or labels; KEY= removes a label
+    Update {
+        id: String,
+        #[arg(long)]
+        display_name: Option<String>,
+        #[arg(long = "label")]
+        labels: Vec<String>,
+    },
+    /// Refuse everything of a tenant until it is resumed
+    Suspend {
+        id: String,
+        #[arg(long)]
+        reason: String,
+    },
+    Resume {
+        id: String,
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Operation {
+    List {
+        #[arg(long)]
+        state: Option<String>,
+        #[command(flatten)]
+        wanted: Wanted,
+    },
+    Show {
+        id: String,
+    },
+    /// Wait for its end, at most half a minute
+    Wait {
+        id: String,
+    },
+    Retry {
+        id: String,
+    },
+    Cancel {
+        id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Key {
+    /// Make a key; its secret is printed once
+    Create {
+        name: String,
+        #[arg(long = "role", required = true)]
+        roles: Vec<String>,
+        #[arg(long = "scope")]
+        scopes: Vec<String>,
+        /// RFC 3339
+        #[arg(long)]
+        expires_at: Option<String>,
+    },
+    List {
+        #[command(flatten)]
+        wanted: Wanted,
+    },
+    Show {
+        id: String,
+    },
+    /// A new secret; the old one works for the overlap
+    Rotate {
+        id: String,
+        #[arg(long, default_value_t = 3600)]
+        overlap_seconds: u32,
+    },
+    /// At once
+    Revoke {
+        id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Setting {
+    List {
+        #[command(flatten)]
+        wanted: Wanted,
+    },
+    Get {
+        key: String,
+    },
+    /// VALUE is JSON, or a text
+    Set {
+        key: String,
+        value: String,
+    },
+    /// Back to what the level above says
+    Unset {
+        key: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    List {
+        #[arg(long)]
+        action: Option<String>,
+        /// Its id
+        #[arg(long)]
+        actor: Option<String>,
+        /// Its id or its type
+        #[arg(long)]
+        resource: Option<String>,
+        /// ok, denied or failed
+        #[arg(long)]
+        outcome: Option<String>,
+        /// RFC 3339
+        #[arg(long)]
+        from: Option<String>,
+        /// RFC 3339
+        #[arg(long)]
+        to: Option<String>,
+        /// tenant or platform
+        #[arg(long)]
+        log: Option<String>,
+        /// at, or -at for the newest first
+        #[arg(long, allow_hyphen_values = true)]
+        sort: Option<String>,
+    },
+}
