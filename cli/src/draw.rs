@@ -61,31 +61,3 @@ pub(crate) fn count_line(found: &Diagnostics) -> String {
         first.map_or(String::new(), |d| format!("   More: tollgate errors {}", d.code.number()));
     format!("{errors} {noun}.{more}")
 }
-
-/// Findings as JSON: the same fields everywhere.
-pub(crate) fn json(found: &Diagnostics) -> serde_json::Value {
-    let span = |span: &tollgate_engine::Span| {
-        serde_json::json!({
-            "start": span.start, "end": span.end, "line": span.line, "column": span.column,
-        })
-    };
-    let one = |diagnostic: &Diagnostic| {
-        let labels: Vec<_> = (diagnostic.labels.iter())
-            .map(|label| serde_json::json!({"span": span(&label.span), "text": label.text}))
-            .collect();
-        serde_json::json!({
-            "code": diagnostic.code.name(),
-            "number": diagnostic.code.number(),
-            "severity": match diagnostic.severity {
-                Severity::Error => "error",
-                Severity::Warning => "warning",
-            },
-            "message": diagnostic.message,
-            "file": diagnostic.file,
-            "span": span(&diagnostic.span),
-            "labels": labels,
-            "help": diagnostic.help,
-        })
-    };
-    found.iter().map(one).collect()
-}

@@ -15,7 +15,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tollgate_proto::bundle::FILES;
+use tollgate_engine::{Diagnostics, Version};
+use tollgate_proto::bundle::{FILES, File, Options, from_files};
 use toml::{Table, Value};
 
 /// Changes of other replicas are seen so often.
@@ -56,6 +57,20 @@ async fn look(service: &Arc<Service>) -> Result<(), Refusal> {
         }
     });
     done.await.map_err(Refusal::internal)
+}
+
+/// Whether a new tenant with these limits loads.
+pub(crate) fn check_limits(limits: &str) -> Result<(), Diagnostics> {
+    let settings = "dialect = \"strict\"\n";
+    let files = [
+        ("model.conf", NEW_MODEL),
+        ("policy.csv", NEW_POLICY),
+        ("limits.toml", limits),
+        ("tenant.toml", settings),
+    ];
+    let files = files.map(|(path, text)| File { path, bytes: text.as_bytes() });
+    let options = Options::new(0, Version { epoch: 1, seq: 1 });
+    from_files("new", &files, options).map(|_| ())
 }
 
 /// One tenant: nothing is written if its folder is as it should be.
@@ -140,8 +155,6 @@ fn remove(dir: &Path, old: Option<PathBuf>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tollgate_engine::Version;
-    use tollgate_proto::bundle::{File, Options, from_files};
 
     fn dir(name: &str) -> PathBuf {
         let dir = std::env::temp_dir().join(format!("tg-publish-{}-{name}", std::process::id()));

@@ -4,11 +4,13 @@ use crate::audit::Event;
 use crate::call::{Call, Reply};
 use crate::code::{Code, Refusal};
 use crate::page::Page;
+use crate::publish;
 use crate::sql::{self, Queries, jsonb, text};
 use crate::write::{Stop, Write};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
+use tollgate_proto::findings::findings;
 
 /// What a value may be.
 #[derive(Debug, Clone, Copy)]
@@ -17,7 +19,8 @@ enum Kind {
     Days(i64, i64),
     OneOf(&'static [&'static str]),
     Bool,
-    Object,
+    /// What limits.toml holds, as an object.
+    Limits,
 }
 
 /// A setting.
@@ -40,7 +43,7 @@ const SETTINGS: &[Setting] = &[
     Setting { key: "policy.second_person", kind: Kind::Bool, default: || json!(false), unit: None, is_tenants: true },
     Setting { key: "sign_on.required_acr", kind: Kind::Text, default: || Json::Null, unit: None, is_tenants: true },
     Setting { key: "tenant.currency", kind: Kind::Text, default: || json!("EUR"), unit: None, is_tenants: true },
-    Setting { key: "tenant.default_limits", kind: Kind::Object, default: || json!({}), unit: None, is_tenants: false },
+    Setting { key: "tenant.default_limits", kind: Kind::Limits, default: || json!({}), unit: None, is_tenants: false },
     Setting { key: "tenant.time_zone", kind: Kind::Text, default: || json!("UTC"), unit: None, is_tenants: true },
 ];
 
@@ -50,7 +53,7 @@ impl Kind {
             Kind::Text | Kind::OneOf(_) => "string",
             Kind::Days(..) => "integer",
             Kind::Bool => "boolean",
-            Kind::Object => "object",
+            Kind::Limits => "object",
         }
     }
 
@@ -84,11 +87,23 @@ impl Kind {
             },
             Kind::Bool if value.is_boolean() => Ok(()),
             Kind::Bool => refuse("true or false"),
-            // A text of limits.toml has no null.
-            Kind::Object if value.is_object() && toml::to_string(value).is_ok() => Ok(()),
-            Kind::Object => refuse("an object as limits.toml has it, without null"),
+            Kind::Limits => check_limits(value),
         }
     }
+}
+
+/// A new tenant must load with these limits; what does not is said as the command line says it.
+fn check_limits(value: &Json) -> Result<(), Refusal> {
+    let expected = "an object as limits.toml has it, without null";
+    // A text of limits.toml has no null.
+    let text = toml::to_string(value).ok().filter(|_| value.is_object());
+    let text = text.ok_or_else(|| Refusal::invalid("/value", expected, value.to_string()))?;
+    publish::check_limits(&text).map_err(|found| {
+        let refusal = Refusal::invalid("/value", "limits that load", "limits that do not");
+        let (mut details, found) = (refusal.details.clone(), findings(&found));
+        details["diagnostics"] = json!(found);
+        refusal.with(details)
+    })
 }
 
 /// The setting of the path, at this level.

@@ -22,6 +22,7 @@
 pub mod authzen;
 pub mod bundle;
 pub mod explain;
+pub mod findings;
 pub mod frame;
 #[cfg(feature = "grpc")]
 pub mod gate;

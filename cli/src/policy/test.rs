@@ -16,6 +16,7 @@ use tollgate_engine::{
     TenantState, Version, bind, parse_model, parse_rows, split,
 };
 use tollgate_proto::bundle::{self, Options};
+use tollgate_proto::findings::findings;
 use tollgate_proto::tests_file::{Suite, TestRow};
 
 #[derive(Debug, clap::Args)]
@@ -90,7 +91,7 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
                 if arguments.json {
                     println!(
                         "{}",
-                        serde_json::json!({"folder": shown, "diagnostics": draw::json(&found)})
+                        serde_json::json!({"folder": shown, "diagnostics": findings(&found)})
                     );
                 } else {
                     draw::show(&found, &|path| files.text(path));

@@ -11,6 +11,7 @@ mod lists;
 mod owasp;
 mod prefix;
 mod provisioning;
+mod publishing;
 mod service;
 mod tls;
 mod traces;
