@@ -5,6 +5,7 @@
 
 use crate::call::Reply;
 use crate::page::Page;
+use crate::planted::panic_sometimes;
 use crate::pools::Conn;
 use crate::sql::{Param, bigint, text};
 use crate::write::Stop;
@@ -136,6 +137,7 @@ impl<'l> Listing<'l> {
             self.params.len()
         );
         let rows = conn.planned(&statement, &self.params).await?;
+        panic_sometimes();
         let items = rows.iter().map(|row| (row.get("position"), shown(row)));
         Ok(page.reply(items.collect(), total))
     }

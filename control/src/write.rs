@@ -3,6 +3,7 @@
 use crate::audit::{Event, append, changed};
 use crate::call::{Call, Reply};
 use crate::code::{Code, Refusal};
+use crate::planted::panic_sometimes;
 use crate::pools::{Conn, Tx};
 use crate::sql::{self, bigint, bytes, int, jsonb, text};
 use http::StatusCode;
@@ -104,6 +105,7 @@ impl<'c> Write<'c> {
     /// Those of the database.
     pub async fn audit(&mut self, event: &Event<'_>) -> Result<(), Refusal> {
         append(&self.tx, &self.call.origin, event).await?;
+        panic_sometimes();
         let (kind, id) = event.resource;
         let changed = changed(event.before, event.after);
         self.changes.push(json!({"action": event.action, "resource": {"type": kind, "id": id}, "changed": changed}));
