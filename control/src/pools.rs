@@ -8,6 +8,7 @@
 //! back is closed for them.
 
 mod conn;
+mod pool;
 mod session;
 
 pub use conn::{Conn, TenantConn};
@@ -20,10 +21,11 @@ use crate::planted::planted;
 use crate::secret::{MasterKey, SecretText};
 use crate::{ops, sql};
 use metrics::histogram;
+use pool::{Backends, Idle, Pool, Waiting, locked};
 use session::Session;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::Row;
@@ -46,49 +48,10 @@ pub struct Pools {
     hints: Hints,
 }
 
-/// Connections to all tenants' databases together.
-struct Backends {
-    /// One permit per open connection.
-    open: Arc<Semaphore>,
-    /// So many wait for one: whoever is done closes its connection instead of keeping it.
-    waiting: AtomicUsize,
-}
-
-/// One who waits, as long as this lives.
-struct Waiting<'b>(&'b AtomicUsize);
-
-impl<'b> Waiting<'b> {
-    fn begin(count: &'b AtomicUsize) -> Waiting<'b> {
-        count.fetch_add(1, Ordering::AcqRel);
-        Waiting(count)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     database: String,
     generation: i32,
-}
-
-/// Connections to one database.
-struct Pool {
-    /// One permit per connection that is in use.
-    places: Arc<Semaphore>,
-    idle: Mutex<Vec<Idle>>,
-    /// What it shares with the other tenants' pools.
-    backends: Option<Arc<Backends>>,
-}
-
-struct Idle {
-    session: Session,
-    since: Instant,
-    backend: Option<OwnedSemaphorePermit>,
 }
 
 impl Pools {
@@ -300,38 +263,4 @@ async fn assert_is(conn: &Conn, tenant: &VerifiedTenant) -> Result<(), Refusal> 
         true => Ok(()),
         false => Err(Refusal::internal("a pooled connection is not the tenant's")),
     }
-}
-
-impl Pool {
-    fn new(places: usize, backends: Option<Arc<Backends>>) -> Pool {
-        Pool { places: Arc::new(Semaphore::new(places)), idle: Mutex::default(), backends }
-    }
-
-    /// Keeps a connection for the next who comes, unless another tenant waits for its place.
-    fn keep(&self, idle: Idle) {
-        let mut kept = locked(&self.idle);
-        let is_wanted = |backends: &Arc<Backends>| backends.waiting.load(Ordering::Acquire) > 0;
-        if !self.backends.as_ref().is_some_and(is_wanted) {
-            kept.push(idle);
-        }
-    }
-
-    /// The connection that was used last.
-    fn take_idle(&self) -> Option<Idle> {
-        let mut idle = locked(&self.idle);
-        while let Some(found) = idle.pop() {
-            if !found.session.client.is_closed() {
-                return Some(found);
-            }
-        }
-        None
-    }
-
-    fn idle_since(&self) -> Option<Instant> {
-        locked(&self.idle).first().map(|idle| idle.since)
-    }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,26 +1,21 @@
 //! The routes of keys, the same for the platform's and a tenant's.
 
+use super::checks::{check_name, check_roles, expiry};
 use super::format::{Holder, generate, hash};
 use super::store::{self, ApiKey, NewKey, Table};
 use crate::audit::Event;
 use crate::call::{Call, Reply};
 use crate::code::{Code, Refusal};
 use crate::page::Page;
-use crate::planted::planted;
 use crate::pools::{Conn, TenantConn};
 use crate::random::{id, now_ms};
 use crate::settings;
 use crate::write::{Stop, Write};
 use http::StatusCode;
-use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 use std::ops::{Deref, DerefMut};
 
-const PLATFORM_ROLES: [&str; 2] = ["platform-admin", "auditor"];
-const TENANT_ROLES: [&str; 5] = ["tenant-admin", "auditor", "billing", "member", "service"];
-const NAME_CHARS_MAX: usize = 100;
-const SCOPES_MAX: usize = 64;
 const OVERLAP_SECONDS_MAX: i64 = 604_800;
 
 /// The connection to where the keys of a route live.
@@ -70,7 +65,7 @@ struct New {
 pub async fn create(call: &Call) -> Result<Reply, Stop> {
     let new: New = call.read()?;
     check_name(&new.name)?;
-    check_roles(call, &new)?;
+    check_roles(call, &new.roles, &new.scopes)?;
     let expires_at = expiry(new.expires_at.as_deref(), settings::key_days_max(call).await?)?;
     let (mut conn, table) = home(call).await?;
     let mut write = Write::begin(call, &mut conn).await?;
@@ -99,73 +94,6 @@ fn holder(call: &Call) -> Holder {
     match &call.tenant {
         None => Holder::Platform,
         Some(tenant) => Holder::Tenant(tenant.key_reference.clone()),
-    }
-}
-
-fn check_name(name: &str) -> Result<(), Refusal> {
-    let chars = name.chars().count();
-    match (1..=NAME_CHARS_MAX).contains(&chars) && !name.chars().any(char::is_control) {
-        true => Ok(()),
-        false => Err(Refusal::invalid("/name", "1-100 characters", format!("{chars} characters"))),
-    }
-}
-
-/// Roles of the level, and nobody grants more than they hold; a platform-admin may grant any of a tenant's.
-fn check_roles(call: &Call, new: &New) -> Result<(), Refusal> {
-    let mut known =
-        if call.tenant.is_some() { TENANT_ROLES.to_vec() } else { PLATFORM_ROLES.to_vec() };
-    if planted("pooled-roles") {
-        known.extend(TENANT_ROLES);
-    }
-    if new.roles.is_empty() {
-        return Err(Refusal::invalid(
-            "/roles",
-            &format!("at least one of {}", known.join(", ")),
-            "none",
-        ));
-    }
-    if new.scopes.len() > SCOPES_MAX {
-        return Err(Refusal::invalid(
-            "/scopes",
-            &format!("at most {SCOPES_MAX}"),
-            new.scopes.len().to_string(),
-        ));
-    }
-    for (at, role) in new.roles.iter().enumerate() {
-        if !known.contains(&role.as_str()) {
-            return Err(Refusal::invalid(
-                &format!("/roles/{at}"),
-                &format!("one of {}", known.join(", ")),
-                role.clone(),
-            ));
-        }
-    }
-    let known = call.service.authority.permissions();
-    if let Some(at) = new.scopes.iter().position(|scope| !known.contains(&scope.as_str())) {
-        let expected = format!("one of {}", known.join(", "));
-        return Err(Refusal::invalid(&format!("/scopes/{at}"), &expected, new.scopes[at].clone()));
-    }
-    let object = call.tenant.as_ref().map(|tenant| tenant.id.as_str());
-    for permission in call.service.authority.granted(&new.roles, &new.scopes) {
-        call.service.authority.permit(&call.caller, permission, object)?;
-    }
-    Ok(())
-}
-
-/// RFC 3339, in the future, at most the age that keys may reach: that age if it is left out.
-fn expiry(text: Option<&str>, days_max: i64) -> Result<String, Refusal> {
-    let now = Timestamp::now();
-    let latest = now + jiff::SignedDuration::from_hours(24 * days_max);
-    let Some(text) = text else { return Ok(latest.to_string()) };
-    let parsed = text.parse::<Timestamp>();
-    let parsed = parsed.map_err(|_| Refusal::invalid("/expires_at", "an RFC 3339 time", text))?;
-    match parsed > now && parsed <= latest {
-        true => Ok(parsed.to_string()),
-        false => Err(Refusal::invalid(
-            "/expires_at",
-            &format!("a time at most {days_max} days from now"),
-            text,
-        )),
     }
 }
 
