@@ -65,10 +65,18 @@ done
 [ "$(call GET /metrics "")" = 401 ] || wrong=$((wrong + 1))
 # What psql sees of the platform's database: no secret, no key, and each tenant's database by a random name.
 socket=$(member socket <"$folder/up.json")
-password=$(cat "$folder/data/keys/postgres.password" 2>/dev/null || true)
-if [ -n "$password" ]; then
-    names=$(PGPASSWORD=$password psql -XAtq -h "$socket" -U tollgate -d postgres -c "SELECT count(*) FROM pg_database WHERE datname ~ 'acme|beta|demo'")
-    [ "$names" = 0 ] || { wrong=$((wrong + 1)); echo "a database is named after its tenant" >&2; }
-fi
+PGPASSWORD=$(cat "$folder/data/keys/postgres.password")
+export PGPASSWORD
+ask() { psql -XAtq -h "$socket" -U tollgate -d "$1" -c "$2"; }
+is() { # what, got, expected
+    [ "$2" = "$3" ] || { wrong=$((wrong + 1)); echo "$1: expected $3, got $2" >&2; }
+}
+platform=$(member platform_database <"$folder/up.json")
+is "databases named after a tenant" "$(ask postgres "SELECT count(*) FROM pg_database WHERE datname ~ 'acme|beta|demo'")" 0
+is "databases of tenants" "$(ask postgres "SELECT count(*) FROM pg_database WHERE datname ~ '^d_[a-z2-7]{16}$'")" 3
+is "active tenants" "$(ask "$platform" "SELECT count(*) FROM tenants WHERE state = 'active'")" 3
+is "keys kept as they are" "$(ask "$platform" "SELECT count(*) FROM platform_api_keys t WHERE t::text ~ 'tg[pk]_'")" 0
+unaudited=$(ask "$platform" "UPDATE tenants SET display_name = 'x' WHERE id = 'acme'" 2>&1 || true)
+case $unaudited in *audit*) ;; *) is "an unaudited change" "$unaudited" refused ;; esac
 echo "$calls calls, $wrong wrong"
 [ "$wrong" = 0 ]

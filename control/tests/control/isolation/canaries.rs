@@ -239,7 +239,7 @@ impl Aviary {
         }
         let shown = ["_connect_seconds_sum", "_connect_seconds_count", "_wait_seconds_sum"];
         let lines = metrics.lines().filter(|line| shown.iter().any(|name| line.contains(name)));
-        lines.for_each(|line| println!("{line}"));
+        lines.for_each(|line| eprintln!("{line}"));
         assert!(platform.contains("tenant-000") && metrics.contains("_count"));
     }
 
