@@ -1,5 +1,8 @@
 //! The built-in matching functions. Pure, without allocation once a pattern is compiled.
 
+pub(crate) mod braces;
+mod casbin_pattern;
+mod glob;
 pub(crate) mod ip;
 pub(crate) mod key_match;
 pub(crate) mod pattern;

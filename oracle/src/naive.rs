@@ -3,6 +3,7 @@
 //! It shares the parser with the engine and nothing else: values compare here, roles are walked
 //! here, patterns are regular expressions made here. Property tests hold the engine against it.
 
+use globset::GlobBuilder;
 use regex::Regex;
 use std::cmp::Ordering;
 use std::net::IpAddr;
@@ -170,6 +171,16 @@ impl Naive<'_> {
                 None => texts[0] == texts[1],
             }),
             Function::KeyMatch2 => Some(path_regex(texts[1]).is_match(texts[0])),
+            Function::KeyMatch3 => Some(names_agree(texts[1], texts[0], false)),
+            Function::KeyMatch4 => Some(names_agree(texts[1], texts[0], true)),
+            Function::KeyMatch5 => {
+                let path = texts[0].split('?').next().unwrap_or("");
+                Some(names_agree(texts[1], path, false))
+            }
+            Function::GlobMatch => {
+                let glob = GlobBuilder::new(texts[1]).literal_separator(true).build().ok()?;
+                Some(glob.compile_matcher().is_match(texts[0]))
+            }
             Function::RegexMatch => Some(Regex::new(texts[1]).ok()?.is_match(texts[0])),
             Function::IpMatch => in_network(texts[0], texts[1]),
         }
@@ -288,6 +299,34 @@ fn path_regex(pattern: &str) -> Regex {
         rest = &rest[taken..];
     }
     Regex::new(&format!("{expression}$")).expect("an escaped pattern is an expression")
+}
+
+/// keyMatch3 as an expression with a group for each name; with `are_equal`, equal names must have found equal texts.
+fn names_agree(pattern: &str, text: &str, are_equal: bool) -> bool {
+    let (mut expression, mut names) = (String::from("^"), Vec::new());
+    let mut rest = pattern;
+    while let Some(c) = rest.chars().next() {
+        let taken = if rest.starts_with("/*") {
+            expression.push_str("/.*");
+            2
+        } else if c == '{' {
+            let end = rest.find('}').expect("the engine refuses what is not closed");
+            names.push(&rest[1..end]);
+            expression.push_str("([^/]+)");
+            end + 1
+        } else {
+            expression.push_str(&regex::escape(&c.to_string()));
+            c.len_utf8()
+        };
+        rest = &rest[taken..];
+    }
+    let regex = Regex::new(&format!("{expression}$")).expect("an escaped pattern is an expression");
+    let Some(found) = regex.captures(text) else { return false };
+    let value = |at: usize| found.get(at + 1).map(|group| group.as_str());
+    !are_equal
+        || (0..names.len()).all(|one| {
+            (0..one).all(|other| names[one] != names[other] || value(one) == value(other))
+        })
 }
 
 fn in_network(address: &str, network: &str) -> Option<bool> {

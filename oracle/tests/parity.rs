@@ -25,10 +25,61 @@ struct Case {
 const NAMES: &[&str] = &["alice", "bob", "carol", "admin", "staff", "lead", "root", "*", "é"];
 const ROLES: &[&str] = &["admin", "staff", "lead", "root", "intern"];
 const TENANTS: &[&str] = &["acme", "beta", "DEFAULT"];
-const PATHS: &[&str] =
-    &["/a", "/a/b", "/a/b/c", "/x/1", "/x/2", "/x/1/y", "doc", "", "/a.b", "/axb", "/x/"];
+const PATHS: &[&str] = &[
+    "/a",
+    "/a/b",
+    "/a/b/c",
+    "/x/1",
+    "/x/2",
+    "/x/1/y",
+    "doc",
+    "",
+    "/a.b",
+    "/axb",
+    "/x/",
+    "/1/1",
+    "/x/x",
+    "/a/b/a",
+    "/x/1?q=/y",
+    "/a_b",
+    "/x_x",
+    "/x/1}",
+];
 const PATTERNS: &[&str] =
     &["/a", "/a/*", "/x/:id", "/x/:id/y", "/*", "doc", "/a.b", "/a/:x/:y", ""];
+/// Patterns of keyMatch3, 4 and 5; those from `BRACES_EVERYWHERE` on mean something in `casbin-rs` alone.
+const BRACES: &[&str] = &[
+    "/a",
+    "/a/*",
+    "/x/{id}",
+    "/x/{id}/y",
+    "/*",
+    "doc",
+    "/a.b",
+    "/a/{x}/{y}",
+    "",
+    "/{x}/{x}",
+    "/{x}/{y}/{x}",
+    "/a{rest}",
+    "/a/{x}/*",
+    "/{x}_{y}",
+    "/{x}_{x}",
+    "/{x}}/y",
+];
+const BRACES_EVERYWHERE: usize = 14;
+const GLOBS: &[&str] = &[
+    "/a",
+    "/a/*",
+    "/x/?",
+    "/x/[12]",
+    "/**",
+    "\"/{a,x}/*\"",
+    "/a/**/c",
+    "doc",
+    "**/c",
+    "/x/[!1]",
+    "*",
+];
 const ACTIONS: &[&str] = &["read", "write", "delete"];
 const EXPRESSIONS: &[&str] = &["^(read|write)$", "read|delete", "^r", "e$", "^delete$", "[wr]"];
 const NETWORKS: &[&str] = &["10.0.0.0/8", "10.1.2.3", "192.168.0.0/16", "::1", "2001:db8::/32"];
@@ -82,14 +133,20 @@ impl Generator {
             request.join(", "),
             policy.join(", "),
         );
-        let regex = matcher.contains("regexMatch");
+        let regex = matcher.contains("regexMatch(r.act");
+        let patterns = match dialect {
+            _ if matcher.contains("globMatch(r.obj, p") => GLOBS,
+            Dialect::Strict if has_braces(&matcher) => &BRACES[..BRACES_EVERYWHERE],
+            Dialect::CasbinRs if has_braces(&matcher) => BRACES,
+            _ => PATTERNS,
+        };
         let mut lines: Vec<String> = Vec::new();
         let rules = match dialect {
             Dialect::CasbinRs => self.random.usize(..12),
             Dialect::Strict => self.random.usize(1..14),
         };
         for _ in 0..rules {
-            lines.push(self.rule(&policy, regex, dialect));
+            lines.push(self.rule(&policy, patterns, regex, dialect));
         }
         if has_roles {
             for _ in 0..self.random.usize(..14) {
@@ -143,6 +200,10 @@ impl Generator {
                 "r.obj == p.obj",
                 "keyMatch(r.obj, p.obj)",
                 "keyMatch2(r.obj, p.obj)",
+                "keyMatch3(r.obj, p.obj)",
+                "keyMatch4(r.obj, p.obj)",
+                "keyMatch5(r.obj, p.obj)",
+                "globMatch(r.obj, p.obj)",
                 "(r.obj == p.obj || p.obj == \"*\")",
             ]),
         };
@@ -168,6 +229,8 @@ impl Generator {
                 "r.act != \"delete\"",
                 "!(r.obj == \"/a\")",
                 "keyMatch2(r.obj, \"/a/*\")",
+                "keyMatch4(r.obj, \"/{x}/{y}\")",
+                "globMatch(r.obj, \"/[ax]/*\")",
                 "r.obj < \"/b\"",
                 "true",
             ]),
@@ -194,7 +257,13 @@ impl Generator {
         }
     }
 
-    fn rule(&mut self, columns: &[&str], regex: bool, dialect: Dialect) -> String {
+    fn rule(
+        &mut self,
+        columns: &[&str],
+        patterns: &[&'static str],
+        regex: bool,
+        dialect: Dialect,
+    ) -> String {
         let mut cells = vec!["p"];
         for column in columns {
             cells.push(match *column {
@@ -203,7 +272,7 @@ impl Generator {
                     self.pick(from)
                 }
                 "dom" => self.pick(TENANTS),
-                "obj" => self.pick(PATTERNS),
+                "obj" => self.pick(patterns),
                 "act" if regex => self.pick(EXPRESSIONS),
                 "act" => self.pick(&["read", "write", "delete", "*"]),
                 "net" => self.pick(NETWORKS),
@@ -260,7 +329,7 @@ impl Generator {
                 "10.0.0.0/8" => json!("10.1.2.3"),
                 "192.168.0.0/16" => json!("192.168.7.7"),
                 "2001:db8::/32" => json!("2001:db8::9"),
-                path => json!(path.replace("/*", "/b").replace(":id", "1").replace(":", "")),
+                path => json!(concrete(path)),
             };
         }
     }
@@ -292,6 +361,44 @@ impl Generator {
         }
         subject
     }
+}
+
+fn has_braces(matcher: &str) -> bool {
+    ["keyMatch3", "keyMatch4", "keyMatch5"]
+        .iter()
+        .any(|name| matcher.contains(&format!("{name}(r.obj, p")))
+}
+
+/// A path that a pattern is likely to match.
+fn concrete(pattern: &str) -> String {
+    let mut path = String::new();
+    let mut rest = pattern.trim_matches('"');
+    while let Some(c) = rest.chars().next() {
+        let (text, taken) = match c {
+            '{' if rest.starts_with("{a,x}") => ("x", 5),
+            '{' => ("1", rest.find('}').map_or(rest.len(), |end| end + 1)),
+            '[' => ("2", rest.find(']').map_or(rest.len(), |end| end + 1)),
+            '*' => ("b", rest.len() - rest.trim_start_matches('*').len()),
+            '?' => ("1", 1),
+            ':' => ("", if rest.starts_with(":id") { 0 } else { 1 }),
+            _ => ("", 0),
+        };
+        match taken {
+            0 if c == ':' => {
+                path.push('1');
+                rest = &rest[3..];
+            }
+            0 => {
+                path.push(c);
+                rest = &rest[c.len_utf8()..];
+            }
+            _ => {
+                path.push_str(text);
+                rest = &rest[taken..];
+            }
+        }
+    }
+    path
 }
 
 /// The value of a slot, lists made beforehand.

@@ -4,6 +4,8 @@
 //! `/*` is a slash and anything behind it; every other character stands for itself, so a `.` in a
 //! pattern is a point (Casbin lets it match any character: docs/reference/casbin-differences.md).
 
+use crate::builtin::braces::Part;
+
 /// Whether `text` matches the keyMatch pattern: equal, or equal up to the first `*`.
 pub(crate) fn key_match(text: &str, pattern: &str) -> bool {
     match pattern.split_once('*') {
@@ -54,6 +56,19 @@ impl PathPattern {
         }
         flush(&mut text, &mut steps);
         Ok(PathPattern { steps: steps.into_boxed_slice() })
+    }
+
+    /// The pattern of such parts, in which each name is a whole segment.
+    pub(crate) fn of(parts: &[Part]) -> PathPattern {
+        let mut steps = Vec::new();
+        for part in parts {
+            match part {
+                Part::Text(text) => flush(&mut text.clone(), &mut steps),
+                Part::Name(_) => steps.push(SEGMENT),
+                Part::Rest => steps.push(REST),
+            }
+        }
+        PathPattern { steps: steps.into_boxed_slice() }
     }
 
     /// Its steps, for `path_matches`.

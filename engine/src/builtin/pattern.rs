@@ -1,16 +1,19 @@
-//! Patterns compiled at load: keyMatch2 and regexMatch, as steps or as a dense automaton.
+//! Patterns compiled at load: keyMatch2 to 5, globMatch and regexMatch, as steps or as a dense automaton.
 //!
 //! An automaton is searched without allocation and within a size cap; what exceeds the cap, or
 //! needs Unicode word boundaries, is refused when the policy loads.
 
 use crate::bounds::REGEX_BYTES_MAX;
+use crate::builtin::braces::{self, Part, Repeated};
 use crate::builtin::key_match::PathPattern;
+use crate::builtin::{casbin_pattern, glob};
 use crate::diagnostic::Code;
 use crate::dialect::Dialect;
 use crate::expr::ast::Function;
+use globset::GlobBuilder;
 use regex_automata::dfa::{Automaton, StartKind, dense};
 use regex_automata::util::syntax;
-use regex_automata::{Input, nfa::thompson};
+use regex_automata::{Input, meta, nfa::thompson};
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
 /// Strings that an expression may denote and still count as a small set.
@@ -21,6 +24,20 @@ const FINITE_SET_MAX: usize = 16;
 pub(crate) enum Pattern {
     Path(PathPattern),
     Regex(Box<dense::DFA<Vec<u32>>>),
+    /// keyMatch4 where a name is repeated.
+    Repeated(Repeated),
+    /// The same as casbin-rs reads it.
+    Captures(Box<Captures>),
+    /// keyMatch5: what stands behind the first `?` is not looked at.
+    WithoutQuery(Box<Pattern>),
+}
+
+/// An expression of which some groups must have found equal texts.
+#[derive(Debug, Clone)]
+pub(crate) struct Captures {
+    regex: meta::Regex,
+    /// Pairs of groups.
+    equal: Vec<(usize, usize)>,
 }
 
 /// Why a pattern does not compile.
@@ -37,16 +54,44 @@ impl Pattern {
         text: &str,
         dialect: Dialect,
     ) -> Result<Pattern, PatternError> {
-        match (function, dialect) {
-            (Function::KeyMatch2, Dialect::Strict) => {
-                PathPattern::compile(text).map(Pattern::Path).map_err(|c| PatternError {
-                    code: Code::BadPattern,
-                    message: format!(
-                        "`{c}` has no meaning in a path pattern; use :name, /* or regexMatch"
-                    ),
-                })
+        match dialect {
+            Dialect::Strict => Pattern::strict(function, text),
+            Dialect::CasbinRs => Pattern::casbin_rs(function, text),
+        }
+    }
+
+    fn strict(function: Function, text: &str) -> Result<Pattern, PatternError> {
+        match function {
+            Function::KeyMatch2 => PathPattern::compile(text).map(Pattern::Path).map_err(|c| {
+                bad(format!("`{c}` has no meaning in a path pattern; use :name, /* or regexMatch"))
+            }),
+            Function::KeyMatch3 => with_braces(&braces::parse(text).map_err(bad)?),
+            Function::KeyMatch4 => {
+                let parts = braces::parse(text).map_err(bad)?;
+                match Repeated::of(&parts).map_err(bad)? {
+                    Some(repeated) => Ok(Pattern::Repeated(repeated)),
+                    None => with_braces(&parts),
+                }
             }
-            (Function::KeyMatch2, Dialect::CasbinRs) => regex(&casbin_key_match2(text)),
+            Function::KeyMatch5 => {
+                let inner = with_braces(&braces::parse(text).map_err(bad)?)?;
+                Ok(Pattern::WithoutQuery(Box::new(inner)))
+            }
+            Function::GlobMatch => regex(&glob::expression(text).map_err(bad)?),
+            _ => regex(text),
+        }
+    }
+
+    fn casbin_rs(function: Function, text: &str) -> Result<Pattern, PatternError> {
+        match function {
+            Function::KeyMatch2 => regex(&casbin_pattern::key_match2(text)),
+            Function::KeyMatch3 => regex(&casbin_pattern::key_match3(text)),
+            Function::KeyMatch4 => Captures::compile(text),
+            Function::KeyMatch5 => {
+                let inner = regex(&casbin_pattern::key_match5(text))?;
+                Ok(Pattern::WithoutQuery(Box::new(inner)))
+            }
+            Function::GlobMatch => casbin_glob(text),
             _ => regex(text),
         }
     }
@@ -55,7 +100,8 @@ impl Pattern {
     pub(crate) fn prefix(&self) -> &[u8] {
         match self {
             Pattern::Path(path) => path.prefix(),
-            Pattern::Regex(_) => &[],
+            Pattern::WithoutQuery(inner) => inner.prefix(),
+            Pattern::Regex(_) | Pattern::Repeated(_) | Pattern::Captures(_) => &[],
         }
     }
 
@@ -63,7 +109,7 @@ impl Pattern {
     pub(crate) fn steps(&self) -> &[u8] {
         match self {
             Pattern::Path(path) => path.steps(),
-            Pattern::Regex(_) => &[],
+            _ => &[],
         }
     }
 
@@ -74,11 +120,81 @@ impl Pattern {
             Pattern::Regex(dfa) => {
                 dfa.try_search_fwd(&Input::new(text)).ok().map(|found| found.is_some())
             }
+            Pattern::Repeated(repeated) => Some(repeated.matches(text)),
+            Pattern::Captures(captures) => Some(captures.matches(text)),
+            Pattern::WithoutQuery(inner) => {
+                inner.matches(text.split_once('?').map_or(text, |(path, _)| path))
+            }
         }
     }
 }
 
+impl Captures {
+    /// casbin-rs' keyMatch4: a pattern that is no expression matches nothing; one with groups of its own panics
+    /// there and is refused here.
+    fn compile(text: &str) -> Result<Pattern, PatternError> {
+        let (expression, names) = casbin_pattern::key_match4(text);
+        let Ok(hir) = regex_syntax::parse(&expression) else { return regex(NOTHING) };
+        if hir.properties().explicit_captures_len() != names.len() {
+            return Err(bad("a keyMatch4 pattern has no groups but its names".to_owned()));
+        }
+        let first = |name: &String| names.iter().position(|known| known == name).unwrap_or(0);
+        let equal: Vec<(usize, usize)> = names
+            .iter()
+            .enumerate()
+            .map(|(at, name)| (first(name) + 1, at + 1))
+            .filter(|(first, at)| first != at)
+            .collect();
+        if equal.is_empty() {
+            return regex(&expression);
+        }
+        let limit = meta::Config::new().nfa_size_limit(Some(REGEX_BYTES_MAX));
+        let regex = meta::Builder::new().configure(limit).build(&expression);
+        let regex = regex.map_err(|error| PatternError {
+            code: Code::PatternTooLarge,
+            message: format!(
+                "the pattern needs an automaton beyond {REGEX_BYTES_MAX} bytes ({error})"
+            ),
+        })?;
+        Ok(Pattern::Captures(Box::new(Captures { regex, equal })))
+    }
+
+    fn matches(&self, text: &str) -> bool {
+        let mut found = self.regex.create_captures();
+        self.regex.captures(text, &mut found);
+        let group = |at: usize| found.get_group(at).and_then(|span| text.get(span.range()));
+        found.is_match() && self.equal.iter().all(|(first, at)| group(*first) == group(*at))
+    }
+}
+
+/// Matches no text.
+const NOTHING: &str = "[^\\s\\S]";
+
+fn bad(message: String) -> PatternError {
+    PatternError { code: Code::BadPattern, message }
+}
+
+/// Steps where each name is a whole segment, otherwise an automaton.
+fn with_braces(parts: &[Part]) -> Result<Pattern, PatternError> {
+    match braces::as_path(parts) {
+        Some(path) => Ok(Pattern::Path(path)),
+        None => regex(&braces::as_expression(parts)),
+    }
+}
+
+/// A glob as globset reads it for casbin-rs: by bytes.
+fn casbin_glob(text: &str) -> Result<Pattern, PatternError> {
+    let glob = GlobBuilder::new(text).literal_separator(true).build();
+    let glob = glob.map_err(|error| bad(format!("the glob does not load: {}", error.kind())))?;
+    // Its expression speaks of bytes, and its points of any.
+    automaton(glob.regex(), syntax::Config::new().utf8(false).dot_matches_new_line(true), false)
+}
+
 fn regex(text: &str) -> Result<Pattern, PatternError> {
+    automaton(text, syntax::Config::new(), true)
+}
+
+fn automaton(text: &str, syntax: syntax::Config, utf8: bool) -> Result<Pattern, PatternError> {
     let dfa = dense::Builder::new()
         .configure(
             dense::Config::new()
@@ -86,8 +202,8 @@ fn regex(text: &str) -> Result<Pattern, PatternError> {
                 .dfa_size_limit(Some(REGEX_BYTES_MAX))
                 .determinize_size_limit(Some(2 * REGEX_BYTES_MAX)),
         )
-        .thompson(thompson::Config::new().nfa_size_limit(Some(REGEX_BYTES_MAX)))
-        .syntax(syntax::Config::new())
+        .thompson(thompson::Config::new().nfa_size_limit(Some(REGEX_BYTES_MAX)).utf8(utf8))
+        .syntax(syntax)
         .build(text)
         .map_err(|error| refusal(text, &error))?;
     Ok(Pattern::Regex(Box::new(dfa)))
@@ -104,23 +220,6 @@ fn refusal(text: &str, error: &dense::BuildError) -> PatternError {
         false => "the pattern is no regular expression".to_owned(),
     };
     PatternError { code, message }
-}
-
-/// The regular expression that casbin-rs makes of a keyMatch2 pattern.
-fn casbin_key_match2(pattern: &str) -> String {
-    let mut expression = String::from("^");
-    let replaced = pattern.replace("/*", "/.*");
-    let mut chars = replaced.chars().peekable();
-    while let Some(c) = chars.next() {
-        if c == ':' {
-            while chars.next_if(|next| *next != '/').is_some() {}
-            expression.push_str("[^/]+");
-        } else {
-            expression.push(c);
-        }
-    }
-    expression.push('$');
-    expression
 }
 
 /// The strings that an anchored expression such as `^(GET|POST)$` denotes, if they are few.
@@ -201,6 +300,50 @@ mod tests {
         assert_eq!(code("(unclosed"), Some(Code::BadPattern));
         assert_eq!(code(r"\bword\b"), Some(Code::PatternTooLarge));
         assert_eq!(code(r"(\w{50}){50}"), Some(Code::PatternTooLarge));
+    }
+
+    /// Text, function, pattern, what `strict` and `casbin-rs` answer; `None` does not load.
+    #[test]
+    fn each_function_in_both_dialects() {
+        use Function::{GlobMatch, KeyMatch3, KeyMatch4, KeyMatch5};
+        let (yes, no) = (Some(true), Some(false));
+        for (text, function, pattern, strict, casbin) in [
+            ("/x/1", KeyMatch3, "/x/{id}", yes, yes),
+            ("/x/", KeyMatch3, "/x/{id}", no, no),
+            ("/x/1/2", KeyMatch3, "/x/{id}", no, no),
+            ("/x/1/2", KeyMatch3, "/x/*", yes, yes),
+            ("/proj_7_admin/", KeyMatch3, "/proj_{p}_admin/", yes, yes),
+            ("/proj__admin/", KeyMatch3, "/proj_{p}_admin/", no, no),
+            ("/a_b", KeyMatch3, "/{a}_{b}", yes, yes),
+            ("/ab", KeyMatch3, "/{a}_{b}", no, yes),
+            ("/axb", KeyMatch3, "/a.b", no, yes),
+            ("/x", KeyMatch3, "/{}", None, yes),
+            ("/p/1/c/1", KeyMatch4, "/p/{id}/c/{id}", yes, yes),
+            ("/p/1/c/2", KeyMatch4, "/p/{id}/c/{id}", no, no),
+            ("/p/1/c/2", KeyMatch4, "/p/{a}/c/{b}", yes, yes),
+            ("/x_x", KeyMatch4, "/{a}_{a}", None, yes),
+            ("/x_y", KeyMatch4, "/{a}_{a}", None, no),
+            ("/x", KeyMatch4, "/(x)", None, None),
+            ("/x", KeyMatch4, "/(x", None, no),
+            ("/x/1?a=/b", KeyMatch5, "/x/{id}", yes, yes),
+            ("/x?a=1", KeyMatch5, "/x", yes, yes),
+            ("/x/1/y?z", KeyMatch5, "/x/{id}", no, no),
+            ("/x?y", KeyMatch3, "/x", no, no),
+            ("/a/b", GlobMatch, "/a/*", yes, yes),
+            ("/a/b/c", GlobMatch, "/a/*", no, no),
+            ("/a/b/c", GlobMatch, "/a/**", yes, yes),
+            ("/a/b/c", GlobMatch, "/**/c", yes, yes),
+            ("/a/é", GlobMatch, "/a/?", yes, no),
+            ("/a/x", GlobMatch, "/{a,b}/[xy]", yes, yes),
+            ("/c/x", GlobMatch, "/{a,b}/[xy]", no, no),
+            ("/a", GlobMatch, "/[a", None, None),
+        ] {
+            for (dialect, expected) in [(Dialect::Strict, strict), (Dialect::CasbinRs, casbin)] {
+                let pattern = Pattern::compile(function, pattern, dialect);
+                let found = pattern.ok().and_then(|pattern| pattern.matches(text));
+                assert_eq!(found, expected, "{dialect:?} {function:?} {text}");
+            }
+        }
     }
 
     #[test]

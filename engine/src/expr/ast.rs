@@ -75,6 +75,10 @@ pub enum Function {
     Role(usize),
     KeyMatch,
     KeyMatch2,
+    KeyMatch3,
+    KeyMatch4,
+    KeyMatch5,
+    GlobMatch,
     RegexMatch,
     IpMatch,
 }
@@ -84,26 +88,21 @@ impl Function {
     pub const BUILT_IN: &'static [(&'static str, Function)] = &[
         ("keyMatch", Function::KeyMatch),
         ("keyMatch2", Function::KeyMatch2),
+        ("keyMatch3", Function::KeyMatch3),
+        ("keyMatch4", Function::KeyMatch4),
+        ("keyMatch5", Function::KeyMatch5),
+        ("globMatch", Function::GlobMatch),
         ("regexMatch", Function::RegexMatch),
         ("ipMatch", Function::IpMatch),
     ];
 
     /// Functions that Casbin knows and this version refuses.
-    pub const UNSUPPORTED: &'static [&'static str] = &[
-        "keyMatch3",
-        "keyMatch4",
-        "keyMatch5",
-        "keyGet",
-        "keyGet2",
-        "keyGet3",
-        "globMatch",
-        "timeMatch",
-        "eval",
-    ];
+    pub const UNSUPPORTED: &'static [&'static str] =
+        &["keyGet", "keyGet2", "keyGet3", "timeMatch", "eval"];
 
     /// Whether the second argument is a pattern that is compiled at load.
     pub fn takes_pattern(self) -> bool {
-        matches!(self, Function::KeyMatch2 | Function::RegexMatch)
+        !matches!(self, Function::Role(_) | Function::KeyMatch | Function::IpMatch)
     }
 }
 

@@ -285,7 +285,7 @@ impl Parser<'_> {
         if Function::UNSUPPORTED.contains(&name) {
             let message = format!("`{name}` cannot be compiled by this version");
             return ParseError::new(Code::UnsupportedFunction, start, end, message)
-                .help("use keyMatch, keyMatch2, regexMatch or ipMatch");
+                .help("use keyMatch to keyMatch5, globMatch, regexMatch or ipMatch");
         }
         let roles = self.names.roles.iter().map(|(role, _)| role.as_str());
         let known = Function::BUILT_IN.iter().map(|(known, _)| *known).chain(roles);
@@ -372,7 +372,7 @@ mod tests {
             ("keyMatch(r.obj)", Code::ArgumentCount),
             ("keyMatch9(r.obj, p.obj)", Code::UnknownFunction),
             ("g2(r.sub, p.sub)", Code::UnknownFunction),
-            ("keyMatch4(r.obj, p.obj)", Code::UnsupportedFunction),
+            ("keyGet(r.obj, p.obj)", Code::UnsupportedFunction),
             ("eval(p.sub)", Code::UnsupportedFunction),
             ("keyMatch2(r.obj, r.sub)", Code::ArgumentKind),
             ("\"abc", Code::Syntax),
