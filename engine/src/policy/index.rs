@@ -6,8 +6,8 @@
 //! probe finds are false by the very conjunct that was the key; the rest of the conjuncts is
 //! evaluated per candidate. Where a key's value is no string the caller scans instead.
 
-use crate::builtin::pattern::finite_set;
-use crate::expr::ast::{Expr, ExprKind, Function};
+use crate::builtin::pattern::{Pattern, finite_set};
+use crate::expr::ast::{Expr, ExprKind};
 use crate::expr::code::{Code, Node, NodeId, Refused, Site};
 use crate::policy::alternatives::{Conjunct, Test};
 use crate::policy::facts::Facts;
@@ -279,10 +279,10 @@ impl Builder<'_> {
         Ok(Alternative { guards, member, second, unlaid, layout, path, twin })
     }
 
-    /// Whether the patterns of a site are steps, which a row can carry beside its texts.
+    /// Whether all patterns of a site are steps, which a row can carry beside its texts.
     fn has_steps(&self, site: u16) -> bool {
-        let site = self.code.sites.get(usize::from(site));
-        site.is_some_and(|(function, _)| *function == Function::KeyMatch2)
+        let is_path = |row| matches!(self.facts.pattern(row, site), Some(Pattern::Path(_)));
+        (0..self.facts.rows()).all(is_path)
     }
 
     /// The keys under which a row is filed for one conjunct.
