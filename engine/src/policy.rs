@@ -14,6 +14,7 @@ pub(crate) mod facts;
 pub(crate) mod index;
 pub(crate) mod layout;
 pub(crate) mod roles;
+mod row_expressions;
 pub mod rows;
 pub mod tenants;
 

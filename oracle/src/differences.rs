@@ -122,6 +122,16 @@ pub const KNOWN: &[Difference] = &[
         ours: Ours::Error,
     },
     Difference {
+        id: "eval-language",
+        what: "`eval` runs whatever casbin's script language knows; ours knows the matcher's \
+               language, and the rest is `policy-error`",
+        matcher: "eval(p.sub) && r.obj == p.obj",
+        policy: "p, r.sub.len() > 3, x",
+        request: &["\"alice\"", "\"x\""],
+        casbin: Casbin::Allow,
+        ours: Ours::Error,
+    },
+    Difference {
         id: "unknown-effect",
         what: "an unknown effect rule panics at the first request; ours does not load",
         matcher: "r.sub == p.sub\n[policy_effect]\ne = maybe",

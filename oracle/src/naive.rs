@@ -5,11 +5,13 @@
 
 use globset::GlobBuilder;
 use regex::Regex;
+use std::cell::RefCell;
 use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::net::IpAddr;
 use tollgate_engine::ast::{Expr, ExprKind, Function, Operator};
 use tollgate_engine::bounds::ROLE_DEPTH_MAX;
-use tollgate_engine::{EffectRule, Model, Rows, Value};
+use tollgate_engine::{EffectRule, Model, Names, Rows, Value, parse_expression};
 
 /// What the policy says; rules are positions in `Rows::rules`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,6 +133,7 @@ impl Naive<'_> {
                 _ => self.binary(*operator, eval(left), eval(right)),
             },
             ExprKind::List(_) => Answer::Unknown,
+            ExprKind::Eval { column } => eval(self.parsed(row[*column])),
             ExprKind::Call(function, arguments) => {
                 let mut texts = Vec::new();
                 for argument in arguments {
@@ -184,6 +187,22 @@ impl Naive<'_> {
             Function::RegexMatch => Some(Regex::new(texts[1]).ok()?.is_match(texts[0])),
             Function::IpMatch => in_network(texts[0], texts[1]),
         }
+    }
+
+    /// A row's own expression. What was parsed once is kept until the tests end.
+    fn parsed(&self, text: &str) -> &'static Expr {
+        thread_local! {
+            static KNOWN: RefCell<HashMap<String, &'static Expr>> = RefCell::default();
+        }
+        let (request, policy) = (&self.model.request, &self.model.policy);
+        let (roles, dialect) = (&self.model.roles, self.model.dialect);
+        let parse = || {
+            let expr = parse_expression(text, Names { request, policy, roles, dialect });
+            let expr = expr.expect("the engine refuses what does not parse");
+            &*Box::leak(Box::new(expr))
+        };
+        let key = format!("{request:?} {policy:?} {roles:?} {text}");
+        KNOWN.with_borrow_mut(|known| *known.entry(key).or_insert_with(parse))
     }
 
     fn reaches(&self, graph: usize, member: &str, role: &str, tenant: Option<&str>) -> bool {

@@ -80,6 +80,26 @@ const GLOBS: &[&str] = &[
     "/x/[!1]",
     "*",
 ];
+/// Expressions that rows bring: of subjects with attributes, and of any.
+const OWN_OF_ATTRIBUTES: &[&str] = &[
+    "r.sub.age > 17",
+    "r.sub.vip",
+    "r.sub.vip == false",
+    "r.sub.age % 7 == 3 || r.act == p.act",
+    "r.sub.name == r.sub.team",
+    "!(r.sub.age < 20) && r.obj == p.obj",
+    "p.sub in r.sub.roles",
+    "r.sub.name == p.sub",
+];
+const OWN: &[&str] = &[
+    "true",
+    "r.act == p.act",
+    "\"keyMatch(r.obj, p.obj)\"",
+    "r.obj == p.obj || r.act != p.act",
+    "r.obj < r.act",
+];
+/// Those that no dialect takes for an answer: they do not load in `strict`, or are no truth.
+const OWN_ODD: &[&str] = &["r.act", "7"];
 const ACTIONS: &[&str] = &["read", "write", "delete"];
 const EXPRESSIONS: &[&str] = &["^(read|write)$", "read|delete", "^r", "e$", "^delete$", "[wr]"];
 const NETWORKS: &[&str] = &["10.0.0.0/8", "10.1.2.3", "192.168.0.0/16", "::1", "2001:db8::/32"];
@@ -97,6 +117,7 @@ impl Generator {
         let attributes = self.random.u8(..3) == 0;
         let networks = self.random.u8(..6) == 0;
         let effect_column = self.random.u8(..4) != 0;
+        let has_own = self.random.u8(..4) == 0;
         let mut request = vec!["sub"];
         let mut policy = vec!["sub"];
         if tenants {
@@ -109,10 +130,21 @@ impl Generator {
             request.push("env");
             policy.push("net");
         }
+        if has_own {
+            policy.push(if attributes { "own_of_attributes" } else { "own" });
+        }
         if effect_column {
             policy.push("eft");
         }
-        let matcher = self.matcher(tenants, has_roles, second_graph, attributes, networks);
+        let mut matcher = self.matcher(tenants, has_roles, second_graph, attributes, networks);
+        if has_own {
+            let column = if attributes { "own_of_attributes" } else { "own" };
+            matcher = match self.random.u8(..4) {
+                0 => format!("(eval(p.{column})) && {matcher}"),
+                1 => format!("!eval(p.{column}) && {matcher}"),
+                _ => format!("{matcher} && eval(p.{column})"),
+            };
+        }
         let effect = self.pick(&[
             "some(where (p.eft == allow))",
             "!some(where (p.eft == deny))",
@@ -276,6 +308,9 @@ impl Generator {
                 "act" if regex => self.pick(EXPRESSIONS),
                 "act" => self.pick(&["read", "write", "delete", "*"]),
                 "net" => self.pick(NETWORKS),
+                "own" | "own_of_attributes" if self.random.u8(..24) == 0 => self.pick(OWN_ODD),
+                "own_of_attributes" if self.random.bool() => self.pick(OWN_OF_ATTRIBUTES),
+                "own" | "own_of_attributes" => self.pick(OWN),
                 _ if dialect == Dialect::CasbinRs => {
                     self.pick(&["allow", "allow", "deny", "deny", "other"])
                 }

@@ -32,6 +32,10 @@ pub enum ExprKind {
     Binary(Operator, Box<Expr>, Box<Expr>),
     List(Vec<Expr>),
     Call(Function, Vec<Expr>),
+    /// `eval(p.rule)`: what the row's cell says, an expression of its own.
+    Eval {
+        column: usize,
+    },
 }
 
 /// A binary operator.
@@ -97,8 +101,7 @@ impl Function {
     ];
 
     /// Functions that Casbin knows and this version refuses.
-    pub const UNSUPPORTED: &'static [&'static str] =
-        &["keyGet", "keyGet2", "keyGet3", "timeMatch", "eval"];
+    pub const UNSUPPORTED: &'static [&'static str] = &["keyGet", "keyGet2", "keyGet3", "timeMatch"];
 
     /// Whether the second argument is a pattern that is compiled at load.
     pub fn takes_pattern(self) -> bool {
@@ -123,14 +126,44 @@ impl Expr {
             | ExprKind::Number(_)
             | ExprKind::Bool(_)
             | ExprKind::Request { .. }
-            | ExprKind::Policy { .. } => {}
+            | ExprKind::Policy { .. }
+            | ExprKind::Eval { .. } => {}
         }
     }
 
     /// Whether the answer depends on the policy row.
     pub fn reads_policy(&self) -> bool {
+        self.varies(|_| false)
+    }
+
+    /// Whether the answer may depend on the row where some columns are the same in all rows. A row's own expression
+    /// may read any of its cells.
+    pub(crate) fn varies(&self, is_same: impl Fn(usize) -> bool) -> bool {
         let mut found = false;
-        self.walk(&mut |expr| found |= matches!(expr.kind, ExprKind::Policy { .. }));
+        self.walk(&mut |expr| match expr.kind {
+            ExprKind::Policy { column } => found |= !is_same(column),
+            ExprKind::Eval { .. } => found = true,
+            _ => {}
+        });
         found
+    }
+
+    /// Puts a row's cells in the place of its columns.
+    pub(crate) fn put_cells(&mut self, cells: &[&str]) {
+        match &mut self.kind {
+            ExprKind::Policy { column } => {
+                let cell = cells.get(*column).copied().unwrap_or("");
+                self.kind = ExprKind::Str(cell.to_owned());
+            }
+            ExprKind::Not(inner) | ExprKind::Negate(inner) => inner.put_cells(cells),
+            ExprKind::Binary(_, left, right) => {
+                left.put_cells(cells);
+                right.put_cells(cells);
+            }
+            ExprKind::List(items) | ExprKind::Call(_, items) => {
+                items.iter_mut().for_each(|item| item.put_cells(cells));
+            }
+            _ => {}
+        }
     }
 }

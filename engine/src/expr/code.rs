@@ -42,6 +42,8 @@ pub(crate) enum Node {
         text: NodeId,
         site: Site,
     },
+    /// The expression that the row brings: position in `Code::evals`.
+    Eval(u16),
 }
 
 /// Where a compiled pattern comes from.
@@ -92,6 +94,8 @@ pub(crate) struct Code {
     pub(crate) fixed: Vec<(Function, String)>,
     /// Patterns that each row brings: the function and the column.
     pub(crate) sites: Vec<(Function, usize)>,
+    /// Columns of expressions that each row brings.
+    pub(crate) evals: Vec<usize>,
 }
 
 /// The expression reads more than `SLOTS_MAX` request values, or a list where none may stand.
@@ -115,6 +119,13 @@ impl Code {
             ExprKind::Binary(operator, left, right) => self.binary(*operator, left, right)?,
             ExprKind::List(_) => return Err(Refused::ListOutsideIn),
             ExprKind::Call(function, arguments) => self.call(*function, arguments)?,
+            ExprKind::Eval { column } => {
+                let known = self.evals.iter().position(|known| known == column);
+                Node::Eval(narrow(known.unwrap_or_else(|| {
+                    self.evals.push(*column);
+                    self.evals.len() - 1
+                })))
+            }
         };
         Ok(self.push(node))
     }

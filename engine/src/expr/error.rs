@@ -14,7 +14,7 @@ pub struct ParseError {
 }
 
 impl ParseError {
-    pub(super) fn new(code: Code, start: usize, end: usize, message: String) -> ParseError {
+    pub(crate) fn new(code: Code, start: usize, end: usize, message: String) -> ParseError {
         ParseError { code, start, end, message, label: None, help: None }
     }
 

@@ -103,6 +103,10 @@ impl<'m> Machine<'m> {
                 };
                 pattern.and_then(|pattern| pattern.matches(text)).map(Value::Bool).ok_or(Fault)
             }
+            Node::Eval(eval) => {
+                let root = self.facts.eval(row, eval).ok_or(Fault)?;
+                self.casbin_value(root, row)
+            }
         }
     }
 

@@ -99,6 +99,10 @@ impl<'m> Machine<'m> {
                 let text = self.value(text, row).as_str();
                 known(pattern.zip(text).and_then(|(pattern, text)| pattern.matches(text)))
             }
+            Node::Eval(eval) => match self.facts.eval(row, eval) {
+                Some(root) => self.value(root, row),
+                None => Value::Missing,
+            },
         }
     }
 

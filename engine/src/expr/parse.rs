@@ -248,6 +248,9 @@ impl Parser<'_> {
     fn call(&mut self, name: &str, arguments: Vec<Expr>, start: usize, end: usize) -> Expr {
         let role = self.names.roles.iter().position(|(role, _)| role == name);
         let built_in = Function::BUILT_IN.iter().find(|(known, _)| *known == name);
+        if name == "eval" && role.is_none() {
+            return self.eval(&arguments, start, end);
+        }
         let (function, expected) = match (role, built_in) {
             (Some(index), _) => {
                 let arity = self.names.roles.get(index).map_or(2, |(_, arity)| *arity);
@@ -267,6 +270,23 @@ impl Parser<'_> {
             self.check_pattern(name, &arguments);
         }
         Expr { kind: ExprKind::Call(function, arguments), start, end }
+    }
+
+    fn eval(&mut self, arguments: &[Expr], start: usize, end: usize) -> Expr {
+        let kind = match arguments.first().map(|argument| &argument.kind) {
+            Some(ExprKind::Policy { column }) if arguments.len() == 1 => {
+                ExprKind::Eval { column: *column }
+            }
+            _ => {
+                let message = "`eval` takes one policy column".to_owned();
+                self.errors.push(
+                    ParseError::new(Code::ArgumentKind, start, end, message)
+                        .help("each row's expression is compiled when the policy loads"),
+                );
+                ExprKind::Bool(false)
+            }
+        };
+        Expr { kind, start, end }
     }
 
     fn check_pattern(&mut self, name: &str, arguments: &[Expr]) {
@@ -337,6 +357,7 @@ mod tests {
             ExprKind::Negate(a) => format!("-{}", show(a)),
             ExprKind::Request { token, path } if path.is_empty() => format!("r{token}"),
             ExprKind::Request { token, path } => format!("r{token}.{path}"),
+            ExprKind::Eval { column } => format!("eval p{column}"),
             ExprKind::Policy { column } => format!("p{column}"),
             ExprKind::Str(text) => format!("{text:?}"),
             ExprKind::Number(value) => format!("{value:?}"),
@@ -373,7 +394,8 @@ mod tests {
             ("keyMatch9(r.obj, p.obj)", Code::UnknownFunction),
             ("g2(r.sub, p.sub)", Code::UnknownFunction),
             ("keyGet(r.obj, p.obj)", Code::UnsupportedFunction),
-            ("eval(p.sub)", Code::UnsupportedFunction),
+            ("eval(r.sub)", Code::ArgumentKind),
+            ("eval(p.sub, p.obj)", Code::ArgumentKind),
             ("keyMatch2(r.obj, r.sub)", Code::ArgumentKind),
             ("\"abc", Code::Syntax),
             ("(r.sub == p.sub", Code::Syntax),

@@ -2,7 +2,7 @@
 
 use crate::builtin::ip::is_network;
 use crate::builtin::pattern::Pattern;
-use crate::diagnostic::{Code as DiagnosticCode, Diagnostic, Diagnostics, Source};
+use crate::diagnostic::{Code as DiagnosticCode, Diagnostic, Diagnostics, Source, Span};
 use crate::dialect::Dialect;
 use crate::expr::ast::Function;
 use crate::expr::code::{Code, Constant, Node, NodeId, Refused};
@@ -13,6 +13,7 @@ use crate::policy::describe::{Described, describe};
 use crate::policy::facts::{Effect, Facts};
 use crate::policy::index::{Alternative, Index, finite_ids};
 use crate::policy::roles::Roles;
+use crate::policy::row_expressions::{self, RowExpressions};
 use crate::policy::rows::{Row, Rows, parse_rows};
 use crate::text::Texts;
 use std::collections::HashMap;
@@ -62,7 +63,8 @@ impl PolicySet {
             }
             false => rows.rules.as_slice(),
         };
-        let mut facts = compiler.facts(rules, rows);
+        let expressions = compiler.expressions(rules);
+        let mut facts = compiler.facts(rules, rows, expressions);
         let index = compiler.index(&mut facts);
         match (compiler.diagnostics.has_errors(), matcher) {
             (false, Some(matcher)) => Ok(PolicySet {
@@ -108,12 +110,19 @@ impl Compiler<'_> {
     }
 
     fn matcher(&mut self) -> Option<NodeId> {
-        let compiled =
-            self.code.compile(&self.model.matcher).and_then(|root| match self.model.dialect {
-                Dialect::CasbinRs => self.code.add_probes().map(|()| root),
-                Dialect::Strict => Ok(root),
-            });
+        let compiled = self.code.compile(&self.model.matcher);
         compiled.map_err(|refused| self.refused(refused)).ok()
+    }
+
+    /// Those of the rows; then every request value is known that is read.
+    fn expressions(&mut self, rules: &[Row<'_>]) -> RowExpressions {
+        let (code, found) = (&mut self.code, &mut self.diagnostics);
+        let compiled = row_expressions::compile(self.model, rules, self.rows_source, code, found);
+        let compiled = compiled.and_then(|all| match self.model.dialect {
+            Dialect::CasbinRs => self.code.add_probes().map(|()| all),
+            Dialect::Strict => Ok(all),
+        });
+        compiled.map_err(|refused| self.refused(refused)).unwrap_or_default()
     }
 
     /// Before the facts: rows bring patterns for what it compiles.
@@ -122,7 +131,7 @@ impl Compiler<'_> {
         described.map_err(|refused| self.refused(refused)).unwrap_or_default()
     }
 
-    fn facts(&mut self, rules: &[Row<'_>], rows: &Rows<'_>) -> Facts {
+    fn facts(&mut self, rules: &[Row<'_>], rows: &Rows<'_>, own: RowExpressions) -> Facts {
         let columns = self.model.policy.len();
         let effect_column = self.model.effect_column();
         let mut cells = Vec::with_capacity(rules.len() * columns);
@@ -142,7 +151,7 @@ impl Compiler<'_> {
             });
         }
         let (patterns, row_patterns) = self.row_patterns(rules);
-        let fixed = self.fixed_patterns();
+        let fixed = self.fixed_patterns(&own.fixed_spans);
         if self.model.dialect == Dialect::Strict {
             self.check_networks(rules);
         }
@@ -163,6 +172,8 @@ impl Compiler<'_> {
             sites: self.code.sites.len(),
             patterns,
             fixed,
+            row_evals: own.roots,
+            evals: self.code.evals.len(),
             effects,
             lines: rules.iter().map(|row| row.line).collect(),
             faulty,
@@ -208,20 +219,19 @@ impl Compiler<'_> {
         self.diagnostics.push(Diagnostic::error(self.rows_source, span, code, message));
     }
 
-    fn fixed_patterns(&mut self) -> Vec<Pattern> {
+    /// Those that stand in the matcher, and in the rows' own expressions: these at `spans`.
+    fn fixed_patterns(&mut self, spans: &HashMap<usize, Span>) -> Vec<Pattern> {
         let mut fixed = Vec::new();
-        for (function, text) in self.code.fixed.clone() {
+        for (at, (function, text)) in self.code.fixed.clone().into_iter().enumerate() {
             match Pattern::compile(function, &text, self.model.dialect) {
                 Ok(pattern) => fixed.push(pattern),
                 Err(error) => {
-                    let span = self.model.matcher_span;
                     let message = format!("`{text}`: {}", error.message);
-                    self.diagnostics.push(Diagnostic::error(
-                        self.model_source,
-                        span,
-                        error.code,
-                        message,
-                    ));
+                    let (source, span) = match spans.get(&at) {
+                        Some(span) => (self.rows_source, *span),
+                        None => (self.model_source, self.model.matcher_span),
+                    };
+                    self.diagnostics.push(Diagnostic::error(source, span, error.code, message));
                 }
             }
         }
@@ -309,7 +319,7 @@ impl Compiler<'_> {
             .collect();
         // Sites and constants were made again for the conjuncts: patterns of rows stay shared,
         // written ones are appended.
-        facts.fixed = self.fixed_patterns();
+        facts.fixed = self.fixed_patterns(&HashMap::new());
         match built {
             Ok(alternatives) => Some(Index { alternatives }),
             Err(refused) => {

@@ -3,6 +3,7 @@
 //! Made once at load, never changed. Limits, which have no rows, use `Facts::none`.
 
 use crate::builtin::pattern::Pattern;
+use crate::expr::code::NodeId;
 use crate::policy::roles::Roles;
 use crate::text::Texts;
 
@@ -28,6 +29,9 @@ pub(crate) struct Facts {
     pub(crate) sites: usize,
     pub(crate) patterns: Vec<Pattern>,
     pub(crate) fixed: Vec<Pattern>,
+    /// The roots of the rows' own expressions, one per row and column of them; `NodeId::MAX` does not parse.
+    pub(crate) row_evals: Vec<NodeId>,
+    pub(crate) evals: usize,
     pub(crate) effects: Vec<Effect>,
     pub(crate) lines: Vec<u32>,
     /// casbin-rs: rows of the wrong length, an error when evaluation reaches them.
@@ -47,6 +51,8 @@ impl Facts {
             sites: 0,
             patterns: Vec::new(),
             fixed: Vec::new(),
+            row_evals: Vec::new(),
+            evals: 0,
             effects: Vec::new(),
             lines: Vec::new(),
             faulty: Vec::new(),
@@ -70,6 +76,12 @@ impl Facts {
     pub(crate) fn pattern(&self, row: usize, site: u16) -> Option<&Pattern> {
         let index = self.row_patterns.get(row * self.sites + usize::from(site))?;
         self.patterns.get(*index as usize)
+    }
+
+    /// The expression that a row brings.
+    pub(crate) fn eval(&self, row: usize, eval: u16) -> Option<NodeId> {
+        let node = self.row_evals.get(row * self.evals + usize::from(eval)).copied();
+        node.filter(|node| *node != NodeId::MAX)
     }
 
     pub(crate) fn effect(&self, row: usize) -> Effect {

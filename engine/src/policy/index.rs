@@ -135,15 +135,7 @@ impl Alternative {
             let constant = |column: usize| distinct(facts, column) <= 1;
             match conjunct.test {
                 Test::Role { domain, .. } if member.is_none() => {
-                    let per_row = domain.is_some_and(|domain| {
-                        let mut varies = false;
-                        domain.walk(&mut |e| {
-                            if let ExprKind::Policy { column } = e.kind {
-                                varies |= !constant(column);
-                            }
-                        });
-                        varies
-                    });
+                    let per_row = domain.is_some_and(|domain| domain.varies(constant));
                     member = (!per_row).then_some(position);
                 }
                 Test::InList { .. } if member.is_none() => member = Some(position),
@@ -358,13 +350,7 @@ impl Builder<'_> {
 
     /// It reads no cell, or only cells that are the same in every row.
     fn is_same_for_all_rows(&self, conjunct: &Conjunct<'_>) -> bool {
-        let mut same = true;
-        conjunct.expr.walk(&mut |expr| {
-            if let ExprKind::Policy { column } = expr.kind {
-                same &= distinct(self.facts, column) <= 1;
-            }
-        });
-        same
+        !conjunct.expr.varies(|column| distinct(self.facts, column) <= 1)
     }
 }
 

@@ -150,7 +150,7 @@ fn what_cannot_be_compiled_is_refused_at_load() {
         ("ipMatch(r.obj, p.obj)", "p, a, 10.0.0.0/8\n", None),
         ("ipMatch(r.obj, p.obj)", "p, a, ten\n", Some(Code::BadPattern)),
         ("ipMatch(r.obj, \"ten\")", "p, a, x\n", Some(Code::BadPattern)),
-        ("eval(p.sub)", "p, a, x\n", Some(Code::UnsupportedFunction)),
+        ("keyGet(r.obj, p.obj)", "p, a, x\n", Some(Code::UnsupportedFunction)),
         ("r.obj == [\"a\"]", "p, a, x\n", Some(Code::ArgumentKind)),
     ] {
         assert_eq!(ask(matcher, rows), expected, "{matcher} {rows}");
@@ -208,5 +208,47 @@ fn priority_is_the_order_of_rows() {
         ("c", "read", Verdict::NoRule),
     ] {
         assert_eq!(set.evaluate(&[Value::Str(sub), Value::Str(act)]), expected, "{sub} {act}");
+    }
+}
+
+#[test]
+fn rows_bring_expressions_that_load_or_say_where_not() {
+    let matcher = "eval(p.rule) && r.act == p.act";
+    let model = model("sub, obj, act", "rule, act", "", ALLOW, matcher);
+    let ask = |rows: &str, age: i64| {
+        let set = compile(&model, rows).unwrap();
+        let read = |slot: &tollgate_engine::Slot| match (slot.token, slot.path.as_str()) {
+            (0, "age") => Value::Int(age),
+            (1, "") => Value::Str("/x/1"),
+            (2, "") => Value::Str("read"),
+            _ => Value::Missing,
+        };
+        let tuple: Vec<Value<'_>> = set.slots().iter().map(read).collect();
+        set.evaluate(&tuple).is_allow()
+    };
+    for (rule, age, expected) in [
+        ("r.sub.age >= 18", 18, true),
+        ("r.sub.age >= 18", 17, false),
+        ("r.sub.heightt > 1 || r.sub.age > 1", 2, true),
+        ("r.sub.heightt > 1", 2, false),
+        ("keyMatch2(r.obj, '/x/:id') && p.act == 'read'", 0, true),
+        ("p.act == 'write'", 0, false),
+        // No truth: unknown, which does not allow.
+        ("r.sub.age", 1, false),
+    ] {
+        assert_eq!(ask(&format!("p, \"{rule}\", read\n"), age), expected, "{rule}");
+    }
+    for (rule, code, column) in [
+        ("r.sub.age >", Code::Syntax, 4),
+        ("r.subb == 'x'", Code::UnknownToken, 4),
+        ("true && eval(p.rule)", Code::ArgumentKind, 12),
+        ("keyMatch2(r.obj, '(x')", Code::BadPattern, 4),
+        ("", Code::Syntax, 4),
+    ] {
+        let found = compile(&model, &format!("p, true, write\np, \"{rule}\", read\n")).unwrap_err();
+        let first = found.iter().next().unwrap();
+        let (line, at) = (first.span.line, first.span.column);
+        assert_eq!((first.code, first.file.as_str(), line), (code, "policy.csv", 2), "{rule}");
+        assert!(at > column, "{rule}: {at}");
     }
 }
