@@ -151,7 +151,7 @@ impl TenantState {
         };
         ExplainedConjunct {
             about,
-            text: described.text.clone(),
+            text: policy.text_of(rule, described),
             truth,
             needs: policy.needs(rule, described),
             has,

@@ -28,6 +28,8 @@ pub(crate) struct Described {
     pub(crate) column: Option<u16>,
     pub(crate) role: Option<RoleTest>,
     pub(crate) is_equality: bool,
+    /// The column whose cell is the condition itself.
+    pub(crate) own: Option<u16>,
 }
 
 /// The role function of a conjunct.
@@ -92,6 +94,10 @@ fn one(model: &Model, expr: &Expr, test: Test<'_>, code: &mut Code) -> Result<De
         column: column.filter(|_| is_comparison).and_then(|column| u16::try_from(column).ok()),
         role,
         is_equality: matches!(&expr.kind, ExprKind::Binary(Operator::Equal, _, _)),
+        own: match expr.kind {
+            ExprKind::Eval { column } => u16::try_from(column).ok(),
+            _ => None,
+        },
     })
 }
 
@@ -147,6 +153,12 @@ impl PolicySet {
             }
         }
         best.into_iter().map(|(_, near)| near).collect()
+    }
+
+    /// A conjunct as the matcher says it, or as the rule does.
+    pub(crate) fn text_of(&self, rule: u32, described: &Described) -> String {
+        let own = described.own.map(|column| self.facts.cell_text(rule as usize, column));
+        own.unwrap_or(&described.text).to_owned()
     }
 
     /// What a rule writes in the column that a conjunct reads.

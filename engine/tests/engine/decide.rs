@@ -137,3 +137,19 @@ fn a_full_stripe_is_an_answer() {
     assert!(reasons[..16].iter().all(|reason| *reason == Reason::Allow));
     assert_eq!(reasons[16], Reason::QuotaStoreFull);
 }
+
+#[test]
+fn an_explanation_says_the_condition_that_the_row_brings() {
+    let model = MODEL
+        .replace("p = sub, obj, act, eft", "p = rule, obj, act, eft")
+        .replace("g(r.sub, p.sub)", "eval(p.rule)");
+    let rows = "p, r.sub == 'alice', /x/:id, read, allow\np, r.sub == 'bob', /y, read, allow\n";
+    let state = tenant(&model, rows, &[], 1);
+    let table = Table::new(1);
+    let asked = request("carol", "/x/1", "read");
+    let said = state.explain(&table.cells(), &asked, NOW, &mut Scratch::default());
+    assert_eq!(said.decision.reason, Reason::NoRule);
+    let nearest = &said.rules[0];
+    let failed = nearest.conjuncts.iter().find(|conjunct| conjunct.truth == Some(false)).unwrap();
+    assert_eq!((nearest.rule, failed.text.as_str()), (0, "r.sub == 'alice'"));
+}
