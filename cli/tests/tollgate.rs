@@ -104,6 +104,19 @@ fn bad_folders() -> Vec<(&'static str, Files)> {
         ("malformed-row", rows("p, \"staff, /docs/:id, read, allow\n")),
         ("duplicate-row", rows("g, alice, staff\ng, alice, staff\n")),
         ("unknown-effect-value", rows("p, staff, /docs/:id, read, allowed\n")),
+        ("bad-priority", {
+            let model = MODEL
+                .replace("p = sub, obj, act, eft", "p = priority, sub, obj, act, eft")
+                .replace("some(where (p.eft == allow))", "priority(p.eft) || deny");
+            vec![
+                ("model.conf", model.into_bytes()),
+                (
+                    "policy.csv",
+                    b"p, 10, staff, /docs/:id, read, allow\np, first, staff, /x, read, deny\n"
+                        .to_vec(),
+                ),
+            ]
+        }),
         ("bad-pattern", rows("p, staff, /docs/(a|b), read, allow\n")),
         ("pattern-too-large", {
             let mut files = matcher("regexMatch(r.obj, p.obj)");

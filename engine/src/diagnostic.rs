@@ -61,6 +61,7 @@ codes! {
     AllowsByDefault 1131 "allows-by-default",
     CommentInValue 1132 "comment-in-value",
     ScannedPolicy 1133 "scanned-policy",
+    BadPriority 1134 "bad-priority",
     TomlSyntax 1140 "toml-syntax",
     UnknownKey 1141 "unknown-key",
     WrongType 1142 "wrong-type",

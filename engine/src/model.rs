@@ -69,6 +69,12 @@ impl Model {
         self.policy.iter().position(|column| column == "eft")
     }
 
+    /// The column whose numbers are the order of the rows: Casbin's explicit priority, in `strict`.
+    pub fn priority_column(&self) -> Option<usize> {
+        let is_ordered = self.dialect == Dialect::Strict && self.effect == EffectRule::Priority;
+        self.policy.iter().position(|column| is_ordered && column == "priority")
+    }
+
     /// The names that an expression of this model may use.
     pub fn names(&self) -> Names<'_> {
         Names {

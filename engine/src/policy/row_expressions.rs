@@ -6,7 +6,7 @@ use crate::dialect::Dialect;
 use crate::expr::ast::{Expr, ExprKind};
 use crate::expr::code::{Code, NodeId, Refused};
 use crate::expr::error::ParseError;
-use crate::expr::parse::{Names, parse};
+use crate::expr::parse::parse;
 use crate::model::Model;
 use crate::policy::rows::Row;
 use std::collections::HashMap;
@@ -70,13 +70,7 @@ pub(crate) fn compile(
 }
 
 fn expression(model: &Model, text: &str) -> Result<Expr, Vec<ParseError>> {
-    let names = Names {
-        request: &model.request,
-        policy: &model.policy,
-        roles: &model.roles,
-        dialect: model.dialect,
-    };
-    let expr = parse(text, names)?;
+    let expr = parse(text, model.names())?;
     let mut nested = Vec::new();
     expr.walk(&mut |expr| {
         if let ExprKind::Eval { .. } = expr.kind {

@@ -59,6 +59,9 @@ pub fn parse_rows<'a>(source: Source<'a>, model: &Model) -> Result<Rows<'a>, Dia
     if reader.rows.rules.len() > RULES_MAX {
         reader.error("", Code::BoundExceeded, format!("more than {RULES_MAX} rows"));
     }
+    if let Some(column) = model.priority_column() {
+        reader.order_by(column);
+    }
     match reader.diagnostics.has_errors() {
         true => Err(reader.diagnostics),
         false => Ok(reader.rows),
@@ -78,6 +81,19 @@ impl<'a> Reader<'a, '_> {
     fn error(&mut self, part: &str, code: Code, message: String) {
         let span = self.source.span_of(part);
         self.diagnostics.push(Diagnostic::error(self.source, span, code, message));
+    }
+
+    /// The lower number first; rows of one number in the order of the file.
+    fn order_by(&mut self, column: usize) {
+        let mut rules = std::mem::take(&mut self.rows.rules);
+        let priority = |row: &Row<'_>| row.cells.get(column)?.parse::<i64>().ok();
+        for cell in rules.iter().filter(|row| priority(row).is_none()) {
+            let cell = cell.cells.get(column).copied().unwrap_or("");
+            let message = format!("expected a whole number as priority, got `{cell}`");
+            self.error(cell, Code::BadPriority, message);
+        }
+        rules.sort_by_key(priority);
+        self.rows.rules = rules;
     }
 
     fn strict(&mut self, line: &'a str, number: u32) {

@@ -252,3 +252,27 @@ fn rows_bring_expressions_that_load_or_say_where_not() {
         assert!(at > column, "{rule}: {at}");
     }
 }
+
+#[test]
+fn a_priority_column_is_the_order_of_the_rows() {
+    let matcher = "r.sub == p.sub && r.obj == p.obj";
+    let model =
+        model("sub, obj", "priority, sub, obj, eft", "", "priority(p.eft) || deny", matcher);
+    let rows = "p, 10, alice, x, deny\np, -1, alice, x, allow\np, 10, bob, x, allow\np, 10, bob, y, deny\n\
+        p, 2, bob, y, allow\n";
+    let set = compile(&model, rows).unwrap();
+    for (subject, object, line) in
+        [("alice", "x", Some(2)), ("bob", "x", Some(3)), ("bob", "y", Some(5)), ("eve", "x", None)]
+    {
+        let read = |slot: &tollgate_engine::Slot| Value::Str([subject, object][slot.token]);
+        let tuple: Vec<Value<'_>> = set.slots().iter().map(read).collect();
+        let verdict = set.evaluate(&tuple);
+        let rule = match verdict {
+            Verdict::Allow { rule } => rule,
+            _ => None,
+        };
+        assert_eq!(rule.map(|rule| set.rule_line(rule)), line, "{subject} {object}: {verdict:?}");
+    }
+    let found = compile(&model, "p, 1.5, a, b, allow\np, , c, d, allow\n").unwrap_err();
+    assert!(found.iter().all(|one| one.code == Code::BadPriority) && found.iter().count() == 2);
+}
