@@ -1,6 +1,7 @@
 //! `tollgate policy …`: what one does with policy files, without a sidecar.
 
 mod enforce;
+mod fmt;
 mod junit;
 mod oracles;
 
@@ -12,6 +13,8 @@ use crate::exit::Exit;
 pub(crate) enum Command {
     /// Run the tests of a policy folder, or of every folder below DIR
     Test(test::Arguments),
+    /// Put the columns of policy.csv in line; no rule changes
+    Fmt(fmt::Arguments),
     /// Ask a model and policy about one request tuple, bound by position
     Enforce(enforce::Arguments),
 }
@@ -19,6 +22,7 @@ pub(crate) enum Command {
 pub(crate) fn run(command: &Command) -> Exit {
     match command {
         Command::Test(arguments) => test::run(arguments),
+        Command::Fmt(arguments) => fmt::run(arguments),
         Command::Enforce(arguments) => enforce::run(arguments),
     }
 }

@@ -778,3 +778,28 @@ fn the_tutorial_runs() {
         assert!(matches(&got, &expected), "{command}\n{got:#?}\n{}", text(&ran.stderr));
     }
 }
+
+#[test]
+fn fmt_puts_columns_in_line_and_says_what_it_would_do() {
+    let folder = Folder::new();
+    let policy = folder.0.join("policy.csv");
+    std::fs::write(folder.0.join("model.conf"), MODEL).unwrap();
+    let rows = "# ours\np, staff, /docs/:id, read, allow\np, lead,/x,read,deny\ng, alice, staff\n";
+    std::fs::write(&policy, rows).unwrap();
+    let fmt = |flags: &[&str]| {
+        let output = run(&folder.0, &[&["policy", "fmt", "."], flags].concat());
+        (output.status.code(), text(&output.stdout))
+    };
+    assert_eq!(fmt(&["--check"]), (Some(1), "./policy.csv\n".to_owned()));
+    let diff = "./policy.csv:3\n-p, lead,/x,read,deny\n+p, lead,  /x,        read, deny\n";
+    assert_eq!(fmt(&["--diff"]), (Some(1), diff.to_owned()));
+    assert_eq!(std::fs::read_to_string(&policy).unwrap(), rows, "nothing is written");
+    assert_eq!(fmt(&["--json"]).1, "{\"changed_lines\":1,\"file\":\"./policy.csv\"}\n");
+    assert_eq!(fmt(&["--check"]), (Some(0), String::new()));
+    let written = "# ours\np, staff, /docs/:id, read, allow\np, lead,  /x,        read, deny\ng, alice, staff\n";
+    assert_eq!(std::fs::read_to_string(&policy).unwrap(), written);
+    std::fs::remove_file(&policy).unwrap();
+    assert_eq!(fmt(&[]).0, Some(4));
+    let ours = run(Path::new(ROOT), &["policy", "fmt", "policies", "--check"]);
+    assert_eq!(ours.status.code(), Some(0), "{}", text(&ours.stdout));
+}
