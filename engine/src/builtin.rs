@@ -2,6 +2,7 @@
 
 pub(crate) mod braces;
 mod casbin_pattern;
+pub(crate) mod finite_set;
 mod glob;
 pub(crate) mod ip;
 pub(crate) mod key_match;

@@ -5,19 +5,15 @@
 
 use crate::bounds::REGEX_BYTES_MAX;
 use crate::builtin::braces::{self, Part, Repeated};
+use crate::builtin::casbin_pattern::{self, Captures};
+use crate::builtin::glob;
 use crate::builtin::key_match::PathPattern;
-use crate::builtin::{casbin_pattern, glob};
 use crate::diagnostic::Code;
 use crate::dialect::Dialect;
 use crate::expr::ast::Function;
-use globset::GlobBuilder;
 use regex_automata::dfa::{Automaton, StartKind, dense};
 use regex_automata::util::syntax;
-use regex_automata::{Input, meta, nfa::thompson};
-use regex_syntax::hir::{Class, Hir, HirKind, Look};
-
-/// Strings that an expression may denote and still count as a small set.
-const FINITE_SET_MAX: usize = 16;
+use regex_automata::{Input, nfa::thompson};
 
 /// A compiled pattern.
 #[derive(Debug, Clone)]
@@ -30,14 +26,6 @@ pub(crate) enum Pattern {
     Captures(Box<Captures>),
     /// keyMatch5: what stands behind the first `?` is not looked at.
     WithoutQuery(Box<Pattern>),
-}
-
-/// An expression of which some groups must have found equal texts.
-#[derive(Debug, Clone)]
-pub(crate) struct Captures {
-    regex: meta::Regex,
-    /// Pairs of groups.
-    equal: Vec<(usize, usize)>,
 }
 
 /// Why a pattern does not compile.
@@ -56,7 +44,7 @@ impl Pattern {
     ) -> Result<Pattern, PatternError> {
         match dialect {
             Dialect::Strict => Pattern::strict(function, text),
-            Dialect::CasbinRs => Pattern::casbin_rs(function, text),
+            Dialect::CasbinRs => casbin_pattern::compile(function, text),
         }
     }
 
@@ -78,20 +66,6 @@ impl Pattern {
                 Ok(Pattern::WithoutQuery(Box::new(inner)))
             }
             Function::GlobMatch => regex(&glob::expression(text).map_err(bad)?),
-            _ => regex(text),
-        }
-    }
-
-    fn casbin_rs(function: Function, text: &str) -> Result<Pattern, PatternError> {
-        match function {
-            Function::KeyMatch2 => regex(&casbin_pattern::key_match2(text)),
-            Function::KeyMatch3 => regex(&casbin_pattern::key_match3(text)),
-            Function::KeyMatch4 => Captures::compile(text),
-            Function::KeyMatch5 => {
-                let inner = regex(&casbin_pattern::key_match5(text))?;
-                Ok(Pattern::WithoutQuery(Box::new(inner)))
-            }
-            Function::GlobMatch => casbin_glob(text),
             _ => regex(text),
         }
     }
@@ -129,48 +103,7 @@ impl Pattern {
     }
 }
 
-impl Captures {
-    /// casbin-rs' keyMatch4: a pattern that is no expression matches nothing; one with groups of its own panics
-    /// there and is refused here.
-    fn compile(text: &str) -> Result<Pattern, PatternError> {
-        let (expression, names) = casbin_pattern::key_match4(text);
-        let Ok(hir) = regex_syntax::parse(&expression) else { return regex(NOTHING) };
-        if hir.properties().explicit_captures_len() != names.len() {
-            return Err(bad("a keyMatch4 pattern has no groups but its names".to_owned()));
-        }
-        let first = |name: &String| names.iter().position(|known| known == name).unwrap_or(0);
-        let equal: Vec<(usize, usize)> = names
-            .iter()
-            .enumerate()
-            .map(|(at, name)| (first(name) + 1, at + 1))
-            .filter(|(first, at)| first != at)
-            .collect();
-        if equal.is_empty() {
-            return regex(&expression);
-        }
-        let limit = meta::Config::new().nfa_size_limit(Some(REGEX_BYTES_MAX));
-        let regex = meta::Builder::new().configure(limit).build(&expression);
-        let regex = regex.map_err(|error| PatternError {
-            code: Code::PatternTooLarge,
-            message: format!(
-                "the pattern needs an automaton beyond {REGEX_BYTES_MAX} bytes ({error})"
-            ),
-        })?;
-        Ok(Pattern::Captures(Box::new(Captures { regex, equal })))
-    }
-
-    fn matches(&self, text: &str) -> bool {
-        let mut found = self.regex.create_captures();
-        self.regex.captures(text, &mut found);
-        let group = |at: usize| found.get_group(at).and_then(|span| text.get(span.range()));
-        found.is_match() && self.equal.iter().all(|(first, at)| group(*first) == group(*at))
-    }
-}
-
-/// Matches no text.
-const NOTHING: &str = "[^\\s\\S]";
-
-fn bad(message: String) -> PatternError {
+pub(super) fn bad(message: String) -> PatternError {
     PatternError { code: Code::BadPattern, message }
 }
 
@@ -182,19 +115,15 @@ fn with_braces(parts: &[Part]) -> Result<Pattern, PatternError> {
     }
 }
 
-/// A glob as globset reads it for casbin-rs: by bytes.
-fn casbin_glob(text: &str) -> Result<Pattern, PatternError> {
-    let glob = GlobBuilder::new(text).literal_separator(true).build();
-    let glob = glob.map_err(|error| bad(format!("the glob does not load: {}", error.kind())))?;
-    // Its expression speaks of bytes, and its points of any.
-    automaton(glob.regex(), syntax::Config::new().utf8(false).dot_matches_new_line(true), false)
-}
-
-fn regex(text: &str) -> Result<Pattern, PatternError> {
+pub(super) fn regex(text: &str) -> Result<Pattern, PatternError> {
     automaton(text, syntax::Config::new(), true)
 }
 
-fn automaton(text: &str, syntax: syntax::Config, utf8: bool) -> Result<Pattern, PatternError> {
+pub(super) fn automaton(
+    text: &str,
+    syntax: syntax::Config,
+    utf8: bool,
+) -> Result<Pattern, PatternError> {
     let dfa = dense::Builder::new()
         .configure(
             dense::Config::new()
@@ -222,74 +151,9 @@ fn refusal(text: &str, error: &dense::BuildError) -> PatternError {
     PatternError { code, message }
 }
 
-/// The strings that an anchored expression such as `^(GET|POST)$` denotes, if they are few.
-pub(crate) fn finite_set(text: &str) -> Option<Vec<String>> {
-    let hir = regex_syntax::parse(text).ok()?;
-    let HirKind::Concat(parts) = hir.kind() else { return None };
-    let [first, middle @ .., last] = parts.as_slice() else { return None };
-    let anchored = matches!(first.kind(), HirKind::Look(Look::Start))
-        && matches!(last.kind(), HirKind::Look(Look::End));
-    if !anchored {
-        return None;
-    }
-    product(middle)
-}
-
-/// What a sequence of parts can spell, if each part is a set and the whole is small.
-fn product(parts: &[Hir]) -> Option<Vec<String>> {
-    let mut set = vec![String::new()];
-    for part in parts {
-        let choices = literals(part)?;
-        let tails = |head: String| choices.iter().map(move |tail| format!("{head}{tail}"));
-        set = set.into_iter().flat_map(tails).collect();
-        if set.len() > FINITE_SET_MAX {
-            return None;
-        }
-    }
-    Some(set)
-}
-
-fn literals(hir: &Hir) -> Option<Vec<String>> {
-    match hir.kind() {
-        HirKind::Empty => Some(vec![String::new()]),
-        HirKind::Literal(literal) => Some(vec![String::from_utf8(literal.0.to_vec()).ok()?]),
-        HirKind::Capture(capture) => literals(&capture.sub),
-        HirKind::Alternation(parts) => {
-            let sets = parts.iter().map(literals).collect::<Option<Vec<_>>>()?;
-            Some(sets.into_iter().flatten().collect())
-        }
-        HirKind::Class(Class::Unicode(class)) => {
-            let chars = class.iter().flat_map(|range| range.start()..=range.end());
-            let few: Vec<String> = chars.take(FINITE_SET_MAX + 1).map(String::from).collect();
-            (few.len() <= FINITE_SET_MAX).then_some(few)
-        }
-        HirKind::Concat(parts) => product(parts),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_finite_expression_is_a_set() {
-        for (text, expected) in [
-            ("^(GET|POST)$", Some(vec!["GET", "POST"])),
-            ("^read$", Some(vec!["read"])),
-            ("^(a|b)c$", Some(vec!["ac", "bc"])),
-            ("GET|POST", None),
-            ("^a.*$", None),
-            ("^GET$|^POST$", None),
-        ] {
-            let set = finite_set(text).map(|mut set| {
-                set.sort();
-                set
-            });
-            let expected = expected.map(|set| set.into_iter().map(String::from).collect());
-            assert_eq!(set, expected, "{text}");
-        }
-    }
 
     #[test]
     fn patterns_are_refused_with_their_code() {

@@ -6,7 +6,8 @@
 //! probe finds are false by the very conjunct that was the key; the rest of the conjuncts is
 //! evaluated per candidate. Where a key's value is no string the caller scans instead.
 
-use crate::builtin::pattern::{Pattern, finite_set};
+use crate::builtin::finite_set::finite_set;
+use crate::builtin::pattern::Pattern;
 use crate::expr::ast::{Expr, ExprKind};
 use crate::expr::code::{Code, Node, NodeId, Refused, Site};
 use crate::policy::alternatives::{Conjunct, Test};
