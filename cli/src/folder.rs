@@ -1,5 +1,6 @@
 //! Reading policy folders from disk.
 
+use crate::exit::Exit;
 use std::path::{Path, PathBuf};
 use tollgate_proto::bundle::{FILES, File};
 
@@ -45,15 +46,24 @@ impl FolderFiles {
     }
 }
 
-/// The policy folders at `path`: itself if it has a model.conf, else each folder below that has.
-pub(crate) fn policy_folders(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+/// The policy folders at `path`: itself if it has a model.conf, else each folder below that has, one at least.
+///
+/// # Errors
+/// An exit and a sentence: it cannot be read, or there is none.
+pub(crate) fn policy_folders(path: &Path) -> Result<Vec<PathBuf>, (Exit, String)> {
     if path.join("model.conf").exists() {
         return Ok(vec![path.to_path_buf()]);
     }
-    let mut folders: Vec<PathBuf> = std::fs::read_dir(path)?
+    let shown = path.display();
+    let entries = std::fs::read_dir(path);
+    let entries = entries.map_err(|error| (Exit::Usage, format!("{shown}: {error}")))?;
+    let mut folders: Vec<PathBuf> = entries
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .filter(|path| path.join("model.conf").exists())
         .collect();
     folders.sort();
-    Ok(folders)
+    match folders.is_empty() {
+        true => Err((Exit::DoesNotLoad, format!("{shown}: no folder with a model.conf"))),
+        false => Ok(folders),
+    }
 }

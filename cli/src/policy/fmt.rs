@@ -27,12 +27,8 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Exit {
     let folders = match policy_folders(&arguments.dir) {
-        Ok(folders) if folders.is_empty() => {
-            let message = format!("{}: no folder with a model.conf", arguments.dir.display());
-            return fail(Exit::DoesNotLoad, message);
-        }
         Ok(folders) => folders,
-        Err(error) => return fail(Exit::Usage, format!("{}: {error}", arguments.dir.display())),
+        Err((exit, message)) => return fail(exit, message),
     };
     let mut changed = 0;
     for folder in folders {

@@ -151,7 +151,7 @@ impl Compiler<'_> {
             });
         }
         let (patterns, row_patterns) = self.row_patterns(rules);
-        let fixed = self.fixed_patterns(&own.fixed_spans);
+        let fixed = self.fixed_patterns(0, &own.fixed_spans);
         if self.model.dialect == Dialect::Strict {
             self.check_networks(rules);
         }
@@ -219,10 +219,11 @@ impl Compiler<'_> {
         self.diagnostics.push(Diagnostic::error(self.rows_source, span, code, message));
     }
 
-    /// Those that stand in the matcher, and in the rows' own expressions: these at `spans`.
-    fn fixed_patterns(&mut self, spans: &HashMap<usize, Span>) -> Vec<Pattern> {
+    /// Those that stand in the matcher, and in the rows' own expressions: these at `spans`. The first `known` are
+    /// compiled already.
+    fn fixed_patterns(&mut self, known: usize, spans: &HashMap<usize, Span>) -> Vec<Pattern> {
         let mut fixed = Vec::new();
-        for (at, (function, text)) in self.code.fixed.clone().into_iter().enumerate() {
+        for (at, (function, text)) in self.code.fixed.clone().into_iter().enumerate().skip(known) {
             match Pattern::compile(function, &text, self.model.dialect) {
                 Ok(pattern) => fixed.push(pattern),
                 Err(error) => {
@@ -319,7 +320,7 @@ impl Compiler<'_> {
             .collect();
         // Sites and constants were made again for the conjuncts: patterns of rows stay shared,
         // written ones are appended.
-        facts.fixed = self.fixed_patterns(&HashMap::new());
+        facts.fixed.extend(self.fixed_patterns(facts.fixed.len(), &HashMap::new()));
         match built {
             Ok(alternatives) => Some(Index { alternatives }),
             Err(refused) => {
