@@ -89,7 +89,7 @@ fn bad_folders() -> Vec<(&'static str, Files)> {
         ("unknown-token", model("p.act\n", "p.actt\n")),
         ("syntax", model("&& r.act", "& r.act")),
         ("unknown-function", model("keyMatch2", "keyMatsh2")),
-        ("unsupported-function", model("keyMatch2", "keyGet2")),
+        ("unsupported-function", model("keyMatch2", "timeMatch")),
         ("argument-count", model("keyMatch2(r.obj, p.obj)", "keyMatch2(r.obj)")),
         ("argument-kind", model("keyMatch2(r.obj, p.obj)", "keyMatch2(r.obj, r.sub)")),
         ("unbound-token", model("r = sub, obj, act", "r = sub, obj, act, mood")),

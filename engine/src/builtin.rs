@@ -5,5 +5,6 @@ mod casbin_pattern;
 pub(crate) mod finite_set;
 mod glob;
 pub(crate) mod ip;
+pub(crate) mod key_get;
 pub(crate) mod key_match;
 pub(crate) mod pattern;

@@ -142,6 +142,9 @@ impl Naive<'_> {
                         _ => return Answer::Unknown,
                     }
                 }
+                if let Some(text) = gotten(*function, &texts) {
+                    return Answer::Value(Value::Str(text));
+                }
                 match self.call(*function, &texts) {
                     Some(truth) => Answer::Value(Value::Bool(truth)),
                     None => Answer::Unknown,
@@ -186,6 +189,7 @@ impl Naive<'_> {
             }
             Function::RegexMatch => Some(Regex::new(texts[1]).ok()?.is_match(texts[0])),
             Function::IpMatch => in_network(texts[0], texts[1]),
+            Function::KeyGet | Function::KeyGet2 | Function::KeyGet3 => None,
         }
     }
 
@@ -346,6 +350,37 @@ fn names_agree(pattern: &str, text: &str, are_equal: bool) -> bool {
         || (0..names.len()).all(|one| {
             (0..one).all(|other| names[one] != names[other] || value(one) == value(other))
         })
+}
+
+/// What the keyGet functions answer.
+fn gotten<'t>(function: Function, texts: &[&'t str]) -> Option<&'t str> {
+    let (text, pattern) = (*texts.first()?, *texts.get(1)?);
+    let open = match function {
+        Function::KeyGet => {
+            let prefix = pattern.find('*').map(|star| &pattern[..star]);
+            return Some(prefix.and_then(|prefix| text.strip_prefix(prefix)).unwrap_or(""));
+        }
+        Function::KeyGet2 => ":",
+        Function::KeyGet3 => "{",
+        _ => return None,
+    };
+    let (mut expression, mut wanted) = (String::new(), None);
+    for (at, segment) in pattern.split('/').enumerate() {
+        if at > 0 {
+            expression.push('/');
+        }
+        let name = segment.strip_prefix(open);
+        if wanted.is_none() && name.is_some_and(|name| name.trim_end_matches('}') == texts[2]) {
+            wanted = Some(at);
+        }
+        match (name, segment.strip_prefix('*')) {
+            (Some(_), _) => expression.push_str("[^/]+"),
+            (None, Some(text)) => expression.push_str(&format!(".*{}", regex::escape(text))),
+            (None, None) => expression.push_str(&regex::escape(segment)),
+        }
+    }
+    let regex = Regex::new(&format!("^{expression}$")).ok()?;
+    Some(wanted.filter(|_| regex.is_match(text)).and_then(|at| text.split('/').nth(at)).unwrap_or(""))
 }
 
 fn in_network(address: &str, network: &str) -> Option<bool> {

@@ -67,6 +67,8 @@ const BRACES: &[&str] = &[
     "/{x}}/y",
 ];
 const BRACES_EVERYWHERE: usize = 14;
+/// Of those, the first in which each name is a segment.
+const SEGMENTS: usize = 11;
 const GLOBS: &[&str] = &[
     "/a",
     "/a/*",
@@ -169,7 +171,8 @@ impl Generator {
         let patterns = match dialect {
             _ if matcher.contains("globMatch(r.obj, p") => GLOBS,
             Dialect::Strict if has_braces(&matcher) => &BRACES[..BRACES_EVERYWHERE],
-            Dialect::CasbinRs if has_braces(&matcher) => BRACES,
+            Dialect::Strict if matcher.contains("keyGet3(") => &BRACES[..SEGMENTS],
+            Dialect::CasbinRs if has_braces(&matcher) || matcher.contains("keyGet3(") => BRACES,
             _ => PATTERNS,
         };
         let mut lines: Vec<String> = Vec::new();
@@ -236,6 +239,9 @@ impl Generator {
                 "keyMatch4(r.obj, p.obj)",
                 "keyMatch5(r.obj, p.obj)",
                 "globMatch(r.obj, p.obj)",
+                "keyGet(r.obj, p.obj) in [\"b\", \"1\", \"\"]",
+                "keyGet2(r.obj, p.obj, \"id\") == \"1\"",
+                "keyGet3(r.obj, p.obj, \"x\") != \"1\"",
                 "(r.obj == p.obj || p.obj == \"*\")",
             ]),
         };

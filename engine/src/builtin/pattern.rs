@@ -7,6 +7,7 @@ use crate::bounds::REGEX_BYTES_MAX;
 use crate::builtin::braces::{self, Part, Repeated};
 use crate::builtin::casbin_pattern::{self, Captures};
 use crate::builtin::glob;
+use crate::builtin::key_get::Getter;
 use crate::builtin::key_match::PathPattern;
 use crate::diagnostic::Code;
 use crate::dialect::Dialect;
@@ -26,6 +27,8 @@ pub(crate) enum Pattern {
     Captures(Box<Captures>),
     /// keyMatch5: what stands behind the first `?` is not looked at.
     WithoutQuery(Box<Pattern>),
+    /// keyGet2 and keyGet3.
+    Get(Box<Getter>),
 }
 
 /// Why a pattern does not compile.
@@ -42,7 +45,10 @@ impl Pattern {
         text: &str,
         dialect: Dialect,
     ) -> Result<Pattern, PatternError> {
+        let get = |getter| Pattern::Get(Box::new(getter));
         match dialect {
+            Dialect::Strict if function.gets_a_name() => Getter::strict(function, text).map(get),
+            Dialect::CasbinRs if function.gets_a_name() => Getter::casbin(function, text).map(get),
             Dialect::Strict => Pattern::strict(function, text),
             Dialect::CasbinRs => casbin_pattern::compile(function, text),
         }
@@ -75,7 +81,10 @@ impl Pattern {
         match self {
             Pattern::Path(path) => path.prefix(),
             Pattern::WithoutQuery(inner) => inner.prefix(),
-            Pattern::Regex(_) | Pattern::Repeated(_) | Pattern::Captures(_) => &[],
+            Pattern::Regex(_)
+            | Pattern::Repeated(_)
+            | Pattern::Captures(_)
+            | Pattern::Get(_) => &[],
         }
     }
 
@@ -87,6 +96,14 @@ impl Pattern {
         }
     }
 
+    /// What `name` stands for in `text`; `None` if this pattern cannot be asked for names.
+    pub(crate) fn get<'t>(&self, text: &'t str, name: &str) -> Option<&'t str> {
+        match self {
+            Pattern::Get(getter) => Some(getter.get(text, name)),
+            _ => None,
+        }
+    }
+
     /// Whether `text` matches; `None` if the automaton gave up.
     pub(crate) fn matches(&self, text: &str) -> Option<bool> {
         match self {
@@ -94,6 +111,7 @@ impl Pattern {
             Pattern::Regex(dfa) => {
                 dfa.try_search_fwd(&Input::new(text)).ok().map(|found| found.is_some())
             }
+            Pattern::Get(_) => None,
             Pattern::Repeated(repeated) => Some(repeated.matches(text)),
             Pattern::Captures(captures) => Some(captures.matches(text)),
             Pattern::WithoutQuery(inner) => {

@@ -85,6 +85,9 @@ pub enum Function {
     GlobMatch,
     RegexMatch,
     IpMatch,
+    KeyGet,
+    KeyGet2,
+    KeyGet3,
 }
 
 impl Function {
@@ -98,14 +101,25 @@ impl Function {
         ("globMatch", Function::GlobMatch),
         ("regexMatch", Function::RegexMatch),
         ("ipMatch", Function::IpMatch),
+        ("keyGet", Function::KeyGet),
+        ("keyGet2", Function::KeyGet2),
+        ("keyGet3", Function::KeyGet3),
     ];
 
     /// Functions that Casbin knows and this version refuses.
-    pub const UNSUPPORTED: &'static [&'static str] = &["keyGet", "keyGet2", "keyGet3", "timeMatch"];
+    pub const UNSUPPORTED: &'static [&'static str] = &["timeMatch"];
 
     /// Whether the second argument is a pattern that is compiled at load.
     pub fn takes_pattern(self) -> bool {
-        !matches!(self, Function::Role(_) | Function::KeyMatch | Function::IpMatch)
+        !matches!(
+            self,
+            Function::Role(_) | Function::KeyMatch | Function::IpMatch | Function::KeyGet
+        )
+    }
+
+    /// Whether it answers what a name of its pattern stands for.
+    pub(crate) fn gets_a_name(self) -> bool {
+        matches!(self, Function::KeyGet2 | Function::KeyGet3)
     }
 }
 

@@ -42,6 +42,13 @@ pub(crate) enum Node {
         text: NodeId,
         site: Site,
     },
+    KeyGet(NodeId, NodeId),
+    /// keyGet2 or keyGet3.
+    Get {
+        text: NodeId,
+        site: Site,
+        name: NodeId,
+    },
     /// The expression that the row brings: position in `Code::evals`.
     Eval(u16),
 }
@@ -202,7 +209,13 @@ impl Code {
         };
         let first = next(self)?.unwrap_or(0);
         if let (true, Some(pattern)) = (function.takes_pattern(), arguments.get(1)) {
-            return Ok(Node::Pattern { text: first, site: self.site(function, pattern) });
+            let (text, site) = (first, self.site(function, pattern));
+            return Ok(match arguments.get(2) {
+                Some(name) if function.gets_a_name() => {
+                    Node::Get { text, site, name: self.compile(name)? }
+                }
+                _ => Node::Pattern { text, site },
+            });
         }
         let second = next(self)?.unwrap_or(0);
         Ok(match function {
@@ -211,6 +224,7 @@ impl Code {
                 Node::Role { graph: narrow(graph), member: first, role: second, domain }
             }
             Function::IpMatch => Node::IpMatch(first, second),
+            Function::KeyGet => Node::KeyGet(first, second),
             _ => Node::KeyMatch(first, second),
         })
     }

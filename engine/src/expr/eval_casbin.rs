@@ -4,9 +4,9 @@
 //! mixed types are unequal, a missing attribute of an object is nothing. A fault is what that
 //! engine reports as an error or dies of; the decision is then `policy-error`.
 
-use crate::builtin::{ip::casbin_ip_match, key_match::key_match};
+use crate::builtin::{ip::casbin_ip_match, key_get::key_get, key_match::key_match};
 use crate::expr::ast::Operator;
-use crate::expr::code::{Node, NodeId, Site};
+use crate::expr::code::{Node, NodeId};
 use crate::expr::eval_strict::Machine;
 use crate::value::Value;
 use std::cmp::Ordering;
@@ -97,11 +97,19 @@ impl<'m> Machine<'m> {
             }
             Node::Pattern { text, site } => {
                 let text = self.casbin_text(text, row)?;
-                let pattern = match site {
-                    Site::Row(site) => self.facts.pattern(row, site),
-                    Site::Fixed(index) => self.facts.fixed.get(usize::from(index)),
-                };
+                let pattern = self.pattern(site, row);
                 pattern.and_then(|pattern| pattern.matches(text)).map(Value::Bool).ok_or(Fault)
+            }
+            Node::KeyGet(text, pattern) => {
+                let (text, pattern) =
+                    (self.casbin_text(text, row)?, self.casbin_text(pattern, row)?);
+                whole_characters(text, pattern)?;
+                Ok(Value::Str(key_get(text, pattern)))
+            }
+            Node::Get { text, site, name } => {
+                let (text, name) = (self.casbin_text(text, row)?, self.casbin_text(name, row)?);
+                let found = self.pattern(site, row).and_then(|pattern| pattern.get(text, name));
+                found.map(Value::Str).ok_or(Fault)
             }
             Node::Eval(eval) => {
                 let root = self.facts.eval(row, eval).ok_or(Fault)?;
@@ -144,11 +152,16 @@ fn narrow(int: Option<i64>) -> Answer<'static> {
     fits.map(Value::Int).ok_or(Fault)
 }
 
-/// keyMatch slices bytes: a cut inside a character is where casbin-rs panics.
 fn casbin_key_match(text: &str, pattern: &str) -> Result<bool, Fault> {
+    whole_characters(text, pattern)?;
+    Ok(key_match(text, pattern))
+}
+
+/// keyMatch and keyGet slice bytes: a cut inside a character is where casbin-rs panics.
+fn whole_characters(text: &str, pattern: &str) -> Result<(), Fault> {
     match pattern.find('*') {
         Some(cut) if text.len() > cut && !text.is_char_boundary(cut) => Err(Fault),
-        _ => Ok(key_match(text, pattern)),
+        _ => Ok(()),
     }
 }
 

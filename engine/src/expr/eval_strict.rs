@@ -3,7 +3,8 @@
 //! `Value::Missing` is *unknown*: a missing attribute, types that do not compare, a failing
 //! function, an overflow. `&&`, `||` and `!` are Kleene's, so their order does not matter.
 
-use crate::builtin::{ip::ip_match, key_match::key_match};
+use crate::builtin::{ip::ip_match, key_get::key_get, key_match::key_match};
+use crate::builtin::pattern::Pattern;
 use crate::expr::ast::Operator;
 use crate::expr::code::{Code, Node, NodeId, Site};
 use crate::policy::facts::Facts;
@@ -92,17 +93,30 @@ impl<'m> Machine<'m> {
                 known(self.texts(address, network, row).and_then(|(a, n)| ip_match(a, n)))
             }
             Node::Pattern { text, site } => {
-                let pattern = match site {
-                    Site::Row(site) => self.facts.pattern(row, site),
-                    Site::Fixed(index) => self.facts.fixed.get(usize::from(index)),
-                };
-                let text = self.value(text, row).as_str();
+                let (pattern, text) = (self.pattern(site, row), self.value(text, row).as_str());
                 known(pattern.zip(text).and_then(|(pattern, text)| pattern.matches(text)))
+            }
+            Node::KeyGet(text, pattern) => {
+                let both = self.texts(text, pattern, row);
+                both.map_or(Value::Missing, |(text, pattern)| Value::Str(key_get(text, pattern)))
+            }
+            Node::Get { text, site, name } => {
+                let (pattern, both) = (self.pattern(site, row), self.texts(text, name, row));
+                let found = pattern.zip(both).and_then(|(p, (text, name))| p.get(text, name));
+                found.map_or(Value::Missing, Value::Str)
             }
             Node::Eval(eval) => match self.facts.eval(row, eval) {
                 Some(root) => self.value(root, row),
                 None => Value::Missing,
             },
+        }
+    }
+
+    /// The pattern at a site, for a row.
+    pub(crate) fn pattern(&self, site: Site, row: usize) -> Option<&'m Pattern> {
+        match site {
+            Site::Row(site) => self.facts.pattern(row, site),
+            Site::Fixed(index) => self.facts.fixed.get(usize::from(index)),
         }
     }
 

@@ -256,7 +256,7 @@ impl Parser<'_> {
                 let arity = self.names.roles.get(index).map_or(2, |(_, arity)| *arity);
                 (Function::Role(index), arity)
             }
-            (None, Some((_, function))) => (*function, 2),
+            (None, Some((_, function))) => (*function, 2 + usize::from(function.gets_a_name())),
             (None, None) => {
                 self.errors.push(self.unknown_function(name, start));
                 return Expr { kind: ExprKind::Bool(false), start, end };
@@ -305,7 +305,7 @@ impl Parser<'_> {
         if Function::UNSUPPORTED.contains(&name) {
             let message = format!("`{name}` cannot be compiled by this version");
             return ParseError::new(Code::UnsupportedFunction, start, end, message)
-                .help("use keyMatch to keyMatch5, globMatch, regexMatch or ipMatch");
+                .help("use keyMatch to keyMatch5, keyGet to keyGet3, globMatch, regexMatch or ipMatch");
         }
         let roles = self.names.roles.iter().map(|(role, _)| role.as_str());
         let known = Function::BUILT_IN.iter().map(|(known, _)| *known).chain(roles);
@@ -393,7 +393,8 @@ mod tests {
             ("keyMatch(r.obj)", Code::ArgumentCount),
             ("keyMatch9(r.obj, p.obj)", Code::UnknownFunction),
             ("g2(r.sub, p.sub)", Code::UnknownFunction),
-            ("keyGet(r.obj, p.obj)", Code::UnsupportedFunction),
+            ("timeMatch(r.obj, p.obj)", Code::UnsupportedFunction),
+            ("keyGet2(r.obj, p.obj)", Code::ArgumentCount),
             ("eval(r.sub)", Code::ArgumentKind),
             ("eval(p.sub, p.obj)", Code::ArgumentKind),
             ("keyMatch2(r.obj, r.sub)", Code::ArgumentKind),

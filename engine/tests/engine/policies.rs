@@ -150,7 +150,7 @@ fn what_cannot_be_compiled_is_refused_at_load() {
         ("ipMatch(r.obj, p.obj)", "p, a, 10.0.0.0/8\n", None),
         ("ipMatch(r.obj, p.obj)", "p, a, ten\n", Some(Code::BadPattern)),
         ("ipMatch(r.obj, \"ten\")", "p, a, x\n", Some(Code::BadPattern)),
-        ("keyGet(r.obj, p.obj)", "p, a, x\n", Some(Code::UnsupportedFunction)),
+        ("timeMatch(r.obj, p.obj)", "p, a, x\n", Some(Code::UnsupportedFunction)),
         ("r.obj == [\"a\"]", "p, a, x\n", Some(Code::ArgumentKind)),
     ] {
         assert_eq!(ask(matcher, rows), expected, "{matcher} {rows}");
