@@ -9,6 +9,11 @@ pub(crate) type Texts<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Draws all findings on stderr, with colours on a terminal unless `NO_COLOR` is set.
 pub(crate) fn show(found: &Diagnostics, texts: Texts<'_>) {
+    show_all(found, texts);
+}
+
+/// The same of any list.
+pub(crate) fn show_all<'d>(found: impl IntoIterator<Item = &'d Diagnostic>, texts: Texts<'_>) {
     let colour = std::io::stderr().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
@@ -22,6 +27,7 @@ pub(crate) fn draw(diagnostic: &Diagnostic, texts: Texts<'_>, renderer: &Rendere
     let level = match diagnostic.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
+        Severity::Info => Level::INFO,
     };
     let id = format!("{} {}", diagnostic.code.name(), diagnostic.code.number());
     let title = level.primary_title(diagnostic.message.as_str()).id(id.as_str());

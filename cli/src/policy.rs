@@ -1,10 +1,11 @@
 //! `tollgate policy …`: what one does with policy files, without a sidecar.
 
+mod diff;
 mod enforce;
 mod fmt;
 mod junit;
+mod lint;
 mod oracles;
-
 mod test;
 
 use crate::exit::Exit;
@@ -13,6 +14,10 @@ use crate::exit::Exit;
 pub(crate) enum Command {
     /// Run the tests of a policy folder, or of every folder below DIR
     Test(test::Arguments),
+    /// Say what is probably wrong with a policy that loads
+    Lint(lint::Arguments),
+    /// Say which requests gain or lose between two versions of a policy
+    Diff(diff::Arguments),
     /// Put the columns of policy.csv in line; no rule changes
     Fmt(fmt::Arguments),
     /// Ask a model and policy about one request tuple, bound by position
@@ -22,6 +27,8 @@ pub(crate) enum Command {
 pub(crate) fn run(command: &Command) -> Exit {
     match command {
         Command::Test(arguments) => test::run(arguments),
+        Command::Lint(arguments) => lint::run(arguments),
+        Command::Diff(arguments) => diff::run(arguments),
         Command::Fmt(arguments) => fmt::run(arguments),
         Command::Enforce(arguments) => enforce::run(arguments),
     }

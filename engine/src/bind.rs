@@ -35,6 +35,17 @@ impl Part {
         ("context", Part::Context),
     ];
 
+    /// What the part is called in a request.
+    pub fn name(self) -> &'static str {
+        match self {
+            Part::Subject => "subject",
+            Part::Tenant => "tenant",
+            Part::Resource => "resource",
+            Part::Action => "action",
+            Part::Context => "context",
+        }
+    }
+
     /// The part with this name.
     pub fn from_name(name: &str) -> Option<Part> {
         Part::NAMES.iter().find(|(known, _)| *known == name).map(|(_, part)| *part)
@@ -45,6 +56,13 @@ impl Part {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Binding {
     pub parts: Vec<Part>,
+    /// The same for each context of the model.
+    pub contexts: Vec<Vec<Part>>,
+}
+
+/// Whether a token or column of this name is the tenant's without being told.
+pub(crate) fn is_tenant(name: &str) -> bool {
+    Part::from_name(name) == Some(Part::Tenant)
 }
 
 impl Binding {
@@ -65,6 +83,21 @@ pub fn bind(
     source: Source<'_>,
 ) -> Result<Binding, Diagnostics> {
     let mut found = Diagnostics::default();
+    let parts = parts_of(model, extra, source, &mut found);
+    let of = |context: &crate::model::Context| parts_of(&context.model, extra, source, &mut found);
+    let contexts = model.contexts.iter().map(of).collect();
+    match found.has_errors() {
+        true => Err(found),
+        false => Ok(Binding { parts, contexts }),
+    }
+}
+
+fn parts_of(
+    model: &Model,
+    extra: &[(String, Part)],
+    source: Source<'_>,
+    found: &mut Diagnostics,
+) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
     for token in &model.request {
         let given = extra.iter().find(|(name, _)| name == token).map(|(_, part)| *part);
@@ -83,8 +116,5 @@ pub fn bind(
         }
         parts.push(part);
     }
-    match found.has_errors() {
-        true => Err(found),
-        false => Ok(Binding { parts }),
-    }
+    parts
 }

@@ -15,6 +15,8 @@ pub const FILE_BYTES_MAX: usize = 256 * 1024 * 1024;
 pub const DIAGNOSTICS_MAX: usize = 20;
 /// Dimensions of one limit.
 pub const DIMENSIONS_MAX: usize = 8;
+/// Arguments of a function that the host brings.
+pub const CUSTOM_ARGUMENTS_MAX: usize = 8;
 /// Bytes of one matcher or condition.
 pub const EXPR_BYTES_MAX: usize = 8 * 1024;
 /// Levels of nesting in one matcher or condition.
@@ -67,6 +69,7 @@ bounds! {
     ALTERNATIVES_MAX "conjunctions",
     ATTRIBUTES_MAX "attributes",
     ATTRIBUTE_DEPTH_MAX "levels",
+    CUSTOM_ARGUMENTS_MAX "arguments",
     DIAGNOSTICS_MAX "diagnostics",
     DIMENSIONS_MAX "dimensions",
     EXPR_BYTES_MAX "bytes",

@@ -15,7 +15,7 @@ use crate::policy::layout::Reads;
 use crate::quota::limit::{Quotas, Stage};
 use crate::quota::reserve::{Ask, Hashes, LimitUses, Refusal};
 use crate::reason::Reason;
-use crate::request::{Entity, Request, SlotMap};
+use crate::request::{Attribute, Entity, Request, SlotMap};
 use crate::steps::{Freshness, KillLane, Territory};
 use crate::value::Value;
 use std::sync::Arc;
@@ -26,13 +26,51 @@ pub struct TenantState {
     name: String,
     version: Version,
     policy: Arc<PolicySet>,
-    policy_slots: SlotMap,
-    parts: Vec<Part>,
+    asks: Asks,
+    /// Those of the model's contexts, in their order.
+    contexts: Vec<Asks>,
     quotas: Quotas,
     freshness: Freshness,
     kill_lane: KillLane,
     territory: Territory,
 }
+
+/// How a request is put to a policy.
+#[derive(Debug, Clone)]
+struct Asks {
+    slots: SlotMap,
+    parts: Vec<Part>,
+}
+
+impl Asks {
+    fn new(policy: &PolicySet, parts: &[Part]) -> Asks {
+        Asks { slots: SlotMap::new(policy.slots(), parts), parts: parts.to_vec() }
+    }
+}
+
+/// The policy that a request asks: the model's, or a context's.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AskedPolicy<'s> {
+    pub(crate) policy: &'s PolicySet,
+    asks: &'s Asks,
+    /// Ordinal of the policy's first rule within the tenant's.
+    pub(crate) first_rule: u32,
+}
+
+impl AskedPolicy<'_> {
+    /// Lends what the policy reads of a request.
+    pub(crate) fn with<T>(&self, request: &Request<'_>, ask: impl FnOnce(&[Value<'_>]) -> T) -> T {
+        self.asks.slots.with(request, ask)
+    }
+
+    /// The part of a request that a token of the model means.
+    pub(crate) fn part(&self, token: usize) -> Option<Part> {
+        self.asks.parts.get(token).copied()
+    }
+}
+
+/// The member of a request's context that names one of the model's contexts, such as `2` for `m2`.
+pub const ENFORCE_CONTEXT: &str = "enforce_context";
 
 /// Memory that one connection reuses for all its decisions.
 #[derive(Debug)]
@@ -107,8 +145,10 @@ impl TenantState {
         TenantState {
             name: name.to_owned(),
             version,
-            policy_slots: SlotMap::new(policy.slots(), &binding.parts),
-            parts: binding.parts.clone(),
+            asks: Asks::new(&policy, &binding.parts),
+            contexts: (policy.contexts.iter().zip(&binding.contexts))
+                .map(|((_, context), parts)| Asks::new(context, parts))
+                .collect(),
             policy,
             quotas,
             freshness: Freshness::default(),
@@ -184,10 +224,11 @@ impl TenantState {
         if self.quotas.has_early && !self.take(ask, &mut hashes, decision) {
             return;
         }
-        let verdict = self
-            .policy_slots
-            .with(request, |tuple| self.policy.evaluate_reading(tuple, &mut Fetching(ask.cells)));
-        decision.rule = verdict.rule();
+        let Some(asked) = self.asked(request) else { return };
+        let (now, mut reads) = (Now(ask.now_ns), Fetching(ask.cells));
+        let verdict =
+            asked.with(request, |tuple| asked.policy.evaluate_reading(tuple, now, &mut reads));
+        decision.rule = verdict.rule().map(|rule| rule + asked.first_rule);
         decision.reason = match verdict {
             Verdict::Allow { .. } => Reason::Allow,
             Verdict::Deny { .. } => Reason::PolicyDenied,
@@ -201,20 +242,27 @@ impl TenantState {
 
     /// Every rule that matches a request, whatever the effects make of it: for coverage and tests.
     /// Empty for a request that is refused before policy.
-    pub fn matching_rules(&self, request: &Request<'_>, scratch: &mut Scratch) -> Vec<u32> {
+    pub fn matching_rules(
+        &self,
+        request: &Request<'_>,
+        now: Now,
+        scratch: &mut Scratch,
+    ) -> Vec<u32> {
         let Some(resource) = path::decode(request.resource.id, &mut scratch.path) else {
             return Vec::new();
         };
         let request = Request { resource: Entity { id: resource, ..request.resource }, ..*request };
-        let rules = 0..u32::try_from(self.policy.rule_count()).unwrap_or(u32::MAX);
-        self.policy_slots.with(&request, |tuple| {
-            rules.filter(|rule| self.policy.row_truth(tuple, *rule) == Some(true)).collect()
+        let Some(asked) = self.asked(&request) else { return Vec::new() };
+        let rules = 0..u32::try_from(asked.policy.rule_count()).unwrap_or(u32::MAX);
+        asked.with(&request, |tuple| {
+            let matches = |rule: &u32| asked.policy.row_truth(tuple, *rule, now) == Some(true);
+            rules.filter(matches).map(|rule| rule + asked.first_rule).collect()
         })
     }
 
     /// How many distinct 64-byte lines of the policy's layout a request reads: for benchmarks.
     pub fn policy_lines(&self, request: &Request<'_>) -> usize {
-        self.policy_slots.with(request, |tuple| self.policy.evaluate_counting_lines(tuple).1)
+        self.asks.slots.with(request, |tuple| self.policy.evaluate_counting_lines(tuple, Now(0)).1)
     }
 
     /// Takes the limits of one stage; false if they refuse, and then the decision says why.
@@ -235,13 +283,27 @@ impl TenantState {
         false
     }
 
-    /// Lends what the policy reads of a request.
-    pub(crate) fn policy_slots<T>(
-        &self,
-        request: &Request<'_>,
-        ask: impl FnOnce(&[Value<'_>]) -> T,
-    ) -> T {
-        self.policy_slots.with(request, ask)
+    /// The policy itself and those of its contexts, each with what its tokens mean.
+    pub(crate) fn policies(&self) -> impl Iterator<Item = (&PolicySet, &[Part])> {
+        let own = (self.policy.as_ref(), self.asks.parts.as_slice());
+        let contexts = self.policy.contexts.iter().zip(&self.contexts);
+        std::iter::once(own).chain(contexts.map(|((_, set), asks)| (set, asks.parts.as_slice())))
+    }
+
+    /// The policy that a request asks; `None` if it names a context that the model does not have.
+    pub(crate) fn asked(&self, request: &Request<'_>) -> Option<AskedPolicy<'_>> {
+        let own = AskedPolicy { policy: &self.policy, asks: &self.asks, first_rule: 0 };
+        if self.contexts.is_empty() {
+            return Some(own);
+        }
+        let named = |attribute: &&Attribute<'_>| {
+            attribute.part == Part::Context && attribute.path == ENFORCE_CONTEXT
+        };
+        let Some(attribute) = request.attributes.iter().find(named) else { return Some(own) };
+        let name = attribute.value.as_str()?;
+        let position = self.policy.contexts.iter().position(|(known, _)| known == name)?;
+        let (policy, first_rule) = self.policy.context_at(position)?;
+        Some(AskedPolicy { policy, asks: self.contexts.get(position)?, first_rule })
     }
 
     /// Lends what the limits read of a request.
@@ -251,11 +313,6 @@ impl TenantState {
         ask: impl FnOnce(&[Value<'_>]) -> T,
     ) -> T {
         self.quotas.slots.with(request, ask)
-    }
-
-    /// The part of a request that a token of the model means.
-    pub(crate) fn part(&self, token: usize) -> Option<Part> {
-        self.parts.get(token).copied()
     }
 
     pub fn name(&self) -> &str {

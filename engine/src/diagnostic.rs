@@ -76,6 +76,15 @@ codes! {
     NoTests 1152 "no-tests",
     BadTime 1153 "bad-time",
     UnknownVariable 1160 "unknown-variable",
+    UnreachableRule 1170 "unreachable-rule",
+    ShadowedRule 1171 "shadowed-rule",
+    NeverMatches 1172 "never-matches",
+    OverlappingPatterns 1173 "overlapping-patterns",
+    BroadPattern 1174 "broad-pattern",
+    UnknownRole 1175 "unknown-role",
+    UnusedRole 1176 "unused-role",
+    DialectDifference 1177 "dialect-difference",
+    UnusedAllowance 1178 "unused-allowance",
 }
 
 impl Code {
@@ -86,9 +95,10 @@ impl Code {
     }
 }
 
-/// A warning lets the file load, an error does not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// An error keeps the file from loading; a warning is probably a mistake, an info only something to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
+    Info,
     Warning,
     Error,
 }

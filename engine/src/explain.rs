@@ -5,7 +5,7 @@
 
 use crate::bind::Part;
 use crate::cell::Cells;
-use crate::decide::{Decision, Scratch, TenantState};
+use crate::decide::{AskedPolicy, Decision, Scratch, TenantState};
 use crate::now::Now;
 use crate::path;
 use crate::policy::describe::{Described, Nearest};
@@ -75,7 +75,7 @@ impl TenantState {
         scratch: &mut Scratch,
     ) -> Explanation {
         let decision = self.decide_without_taking(cells, request, now, scratch);
-        let (rules, values) = self.explain_policy(request, &decision, scratch);
+        let (rules, values) = self.explain_policy(request, &decision, now, scratch);
         let not_met = self.quota_slots(request, |slots| self.quotas().not_met(slots));
         Explanation { decision, rules, values, not_met }
     }
@@ -84,52 +84,62 @@ impl TenantState {
         &self,
         request: &Request<'_>,
         decision: &Decision,
+        now: Now,
         scratch: &mut Scratch,
     ) -> (Vec<ExplainedRule>, Vec<ExplainedValue>) {
         let Some(resource) = path::decode(request.resource.id, scratch.path_buffer()) else {
             return Default::default();
         };
         let request = Request { resource: Entity { id: resource, ..request.resource }, ..*request };
-        self.policy_slots(&request, |tuple| {
+        let Some(asked) = self.asked(&request) else { return Default::default() };
+        asked.with(&request, |tuple| {
+            let explainer = Explainer { asked, tuple, now };
             let nearest = match (decision.reason, decision.rule) {
-                (_, Some(rule)) => self.policy().nearest_of(tuple, rule).into_iter().collect(),
-                (Reason::NoRule, None) => self.policy().nearest(tuple, NEAREST_MAX),
+                (_, Some(rule)) => {
+                    let own = rule.wrapping_sub(asked.first_rule);
+                    asked.policy.nearest_of(tuple, own, now).into_iter().collect()
+                }
+                (Reason::NoRule, None) => asked.policy.nearest(tuple, NEAREST_MAX, now),
                 _ => Vec::new(),
             };
-            let rules = nearest.iter().map(|nearest| self.explained(tuple, nearest)).collect();
-            (rules, self.values(tuple))
+            let rules = nearest.iter().map(|nearest| explainer.rule(nearest)).collect();
+            (rules, explainer.values())
         })
     }
+}
 
-    fn explained(&self, tuple: &[Value<'_>], nearest: &Nearest<'_>) -> ExplainedRule {
+/// What explains: a policy, what it reads of a request, and when.
+struct Explainer<'e> {
+    asked: AskedPolicy<'e>,
+    tuple: &'e [Value<'e>],
+    now: Now,
+}
+
+impl Explainer<'_> {
+    fn rule(&self, nearest: &Nearest<'_>) -> ExplainedRule {
+        let (policy, tuple) = (self.asked.policy, self.tuple);
         let failed = nearest.truths.iter().filter(|truth| **truth != Some(true)).count();
         let pairs = nearest.conjuncts.iter().zip(&nearest.truths);
         let conjuncts = pairs.map(|(described, truth)| {
-            let mut conjunct = self.conjunct(tuple, nearest.rule, described, *truth);
+            let mut conjunct = self.conjunct(nearest.rule, described, *truth);
             if failed == 1 && *truth != Some(true) {
-                conjunct.would_match = self.would_match(tuple, nearest.rule, described);
+                conjunct.would_match = self.would_match(nearest.rule, described);
             }
             conjunct
         });
         let held = nearest.conjuncts.iter().zip(&nearest.truths);
         let role = held.filter(|(_, truth)| **truth == Some(true));
-        let mut role_path = role
-            .filter_map(|(described, _)| self.policy().role_path(tuple, nearest.rule, described));
+        let path = |described| policy.role_path(tuple, nearest.rule, described, self.now);
+        let mut role_path = role.filter_map(|(described, _)| path(described));
         ExplainedRule {
-            rule: nearest.rule,
+            rule: nearest.rule + self.asked.first_rule,
             role_path: role_path.next().unwrap_or_default(),
             conjuncts: conjuncts.collect(),
         }
     }
 
-    fn conjunct(
-        &self,
-        tuple: &[Value<'_>],
-        rule: u32,
-        described: &Described,
-        truth: Option<bool>,
-    ) -> ExplainedConjunct {
-        let policy = self.policy();
+    fn conjunct(&self, rule: u32, described: &Described, truth: Option<bool>) -> ExplainedConjunct {
+        let (policy, tuple) = (self.asked.policy, self.tuple);
         let value = described.slot.and_then(|slot| tuple.get(usize::from(slot)).copied());
         let has = match described.role {
             Some(_) => policy.roles_of(tuple, described),
@@ -138,7 +148,7 @@ impl TenantState {
                 value => value.and_then(text_of),
             },
         };
-        let part = described.token.and_then(|token| self.part(token));
+        let part = described.token.and_then(|token| self.asked.part(token));
         let about = match (&described.role, part) {
             (Some(_), _) => "role",
             (None, Some(Part::Subject)) => "subject",
@@ -160,12 +170,13 @@ impl TenantState {
     }
 
     /// The role link or value that the only failing conjunct wants.
-    fn would_match(&self, tuple: &[Value<'_>], rule: u32, described: &Described) -> Option<String> {
-        let needs = self.policy().needs(rule, described)?;
+    fn would_match(&self, rule: u32, described: &Described) -> Option<String> {
+        let (policy, tuple) = (self.asked.policy, self.tuple);
+        let needs = policy.needs(rule, described)?;
         let member = described.slot.and_then(|slot| tuple.get(usize::from(slot))?.as_str());
         match &described.role {
             Some(role) => {
-                let (name, domain) = self.policy().role_definition(tuple, role);
+                let (name, domain) = policy.role_definition(tuple, role);
                 let mut link = format!("{name}, {}, {needs}", member?);
                 if let Some(domain) = domain {
                     link.push_str(&format!(", {domain}"));
@@ -177,11 +188,12 @@ impl TenantState {
         }
     }
 
-    fn values(&self, tuple: &[Value<'_>]) -> Vec<ExplainedValue> {
-        let slots = self.policy().slots().iter().zip(tuple).filter(|(slot, _)| !slot.probe);
+    fn values(&self) -> Vec<ExplainedValue> {
+        let (policy, tuple) = (self.asked.policy, self.tuple);
+        let slots = policy.slots().iter().zip(tuple).filter(|(slot, _)| !slot.probe);
         let attributes = slots.filter(|(slot, _)| !matches!(slot.path.as_str(), "" | "id"));
         let value = attributes.map(|(slot, value)| ExplainedValue {
-            name: self.policy().slot_name(slot),
+            name: policy.slot_name(slot),
             value: text_of(*value),
             origin: "gateway",
         });

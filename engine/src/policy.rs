@@ -13,6 +13,8 @@ pub mod evaluate;
 pub(crate) mod facts;
 pub(crate) mod index;
 pub(crate) mod layout;
+pub(crate) mod link_time;
+mod order;
 pub(crate) mod roles;
 mod row_expressions;
 pub mod rows;
@@ -42,8 +44,11 @@ pub struct PolicySet {
     pub(crate) warnings: Diagnostics,
     /// The matcher's conjunctions, for explanations.
     pub(crate) described: Vec<Vec<Described>>,
-    /// Names of the request's tokens.
+    /// Names of the request's tokens, and what expressions call the request: `r`.
     pub(crate) tokens: Vec<String>,
+    pub(crate) prefix: String,
+    /// The model's contexts by name. Their rules are counted on behind this one's.
+    pub(crate) contexts: Vec<(String, PolicySet)>,
 }
 
 impl PolicySet {
@@ -52,26 +57,61 @@ impl PolicySet {
         &self.code.slots
     }
 
-    /// How many rules the set holds.
+    /// The tokens of the request that it is asked with.
+    pub fn tokens(&self) -> &[String] {
+        &self.tokens
+    }
+
+    /// The policy of a context such as `2`, and the ordinal of its first rule.
+    pub fn context(&self, name: &str) -> Option<(&PolicySet, u32)> {
+        let position = self.contexts.iter().position(|(known, _)| known == name)?;
+        self.context_at(position)
+    }
+
+    /// The same by its position in the model.
+    pub fn context_at(&self, position: usize) -> Option<(&PolicySet, u32)> {
+        let before = self.contexts.iter().take(position).map(|(_, set)| set.rule_count());
+        let first = self.rule_count() + before.sum::<usize>();
+        let (_, set) = self.contexts.get(position)?;
+        Some((set, u32::try_from(first).unwrap_or(u32::MAX)))
+    }
+
+    /// The set that holds a rule, and the rule's ordinal there.
+    fn holder(&self, rule: u32) -> (&PolicySet, usize) {
+        let (mut set, mut at) = (self, rule as usize);
+        for (_, next) in &self.contexts {
+            if at < set.rule_count() {
+                break;
+            }
+            at -= set.rule_count();
+            set = next;
+        }
+        (set, at)
+    }
+
+    /// How many rules the set holds, its contexts' not counted.
     pub fn rule_count(&self) -> usize {
         if self.phantom { 0 } else { self.facts.rows() }
     }
 
     /// The line of policy.csv that a rule came from.
     pub fn rule_line(&self, rule: u32) -> u32 {
-        self.facts.lines.get(rule as usize).copied().unwrap_or(0)
+        let (set, rule) = self.holder(rule);
+        set.facts.lines.get(rule).copied().unwrap_or(0)
     }
 
     /// The cells of a rule as written.
     pub fn rule_cells(&self, rule: u32) -> impl Iterator<Item = &str> {
-        let start = rule as usize * self.facts.columns;
-        let cells = self.facts.cells.get(start..start + self.facts.columns).unwrap_or(&[]);
-        cells.iter().map(|id| self.facts.texts.get(*id))
+        let (set, rule) = self.holder(rule);
+        let start = rule * set.facts.columns;
+        let cells = set.facts.cells.get(start..start + set.facts.columns).unwrap_or(&[]);
+        cells.iter().map(|id| set.facts.texts.get(*id))
     }
 
     /// The effect of a rule.
     pub fn rule_effect(&self, rule: u32) -> facts::Effect {
-        self.facts.effect(rule as usize)
+        let (set, rule) = self.holder(rule);
+        set.facts.effect(rule)
     }
 
     /// Findings that did not keep the policy from loading.

@@ -20,8 +20,8 @@ fuzz_target!(|text: &str| {
         let Ok(set) = PolicySet::from_texts(model, rows, dialect, 1) else { continue };
         for value in [Value::Str("a"), Value::Int(1), Value::Missing] {
             let tuple: Vec<Value<'_>> = set.slots().iter().map(|_| value).collect();
-            assert_eq!(set.evaluate(&tuple), set.evaluate_by_scan(&tuple));
-            assert_eq!(set.evaluate(&tuple), set.evaluate_by_index(&tuple));
+            assert_eq!(set.evaluate(&tuple, tollgate_engine::Now(0)), set.evaluate_by_scan(&tuple, tollgate_engine::Now(0)));
+            assert_eq!(set.evaluate(&tuple, tollgate_engine::Now(0)), set.evaluate_by_index(&tuple, tollgate_engine::Now(0)));
         }
     }
 });

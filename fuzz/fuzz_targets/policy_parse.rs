@@ -14,8 +14,8 @@ fuzz_target!(|text: &str| {
         if let Ok(set) = PolicySet::from_texts(model, rows, dialect, 1) {
             let word = text.split([',', '\n', ' ']).find(|w| w.len() > 1).unwrap_or("x");
             let tuple: Vec<Value<'_>> = set.slots().iter().map(|_| Value::Str(word)).collect();
-            assert_eq!(set.evaluate(&tuple), set.evaluate_by_scan(&tuple));
-            assert_eq!(set.evaluate(&tuple), set.evaluate_by_index(&tuple));
+            assert_eq!(set.evaluate(&tuple, tollgate_engine::Now(0)), set.evaluate_by_scan(&tuple, tollgate_engine::Now(0)));
+            assert_eq!(set.evaluate(&tuple, tollgate_engine::Now(0)), set.evaluate_by_index(&tuple, tollgate_engine::Now(0)));
         }
     }
 });

@@ -2,7 +2,7 @@
 //!
 //! Its panics are caught and counted as failures; text it is given never touches a file.
 
-use casbin::{CoreApi, DefaultModel, Enforcer, StringAdapter};
+use casbin::{CoreApi, DefaultModel, EnforceContext, Enforcer, StringAdapter};
 use serde_json::Value;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -47,6 +47,21 @@ impl CasbinRs {
         .map_err(|error| error.to_string())
     }
 
+    /// Asks a context, such as `2` for `m2`.
+    pub fn ask_in(&self, context: &str, arguments: &[Value]) -> Answer {
+        let enforcer = &self.enforcer;
+        let context = || EnforceContext::new(context);
+        let answer = quietly(|| match arguments {
+            [a] => enforcer.enforce_with_context(context(), (a,)),
+            [a, b] => enforcer.enforce_with_context(context(), (a, b)),
+            [a, b, c] => enforcer.enforce_with_context(context(), (a, b, c)),
+            [a, b, c, d] => enforcer.enforce_with_context(context(), (a, b, c, d)),
+            [a, b, c, d, e] => enforcer.enforce_with_context(context(), (a, b, c, d, e)),
+            _ => enforcer.enforce_with_context(context(), Vec::<String>::new()),
+        });
+        Answer::of(answer)
+    }
+
     /// Asks for one request tuple, bound by position: strings, or objects with attributes.
     pub fn ask(&self, arguments: &[Value]) -> Answer {
         let enforcer = &self.enforcer;
@@ -59,6 +74,12 @@ impl CasbinRs {
             [a, b, c, d, e, f] => enforcer.enforce((a, b, c, d, e, f)),
             _ => enforcer.enforce(Vec::<String>::new()),
         });
+        Answer::of(answer)
+    }
+}
+
+impl Answer {
+    fn of(answer: Result<casbin::Result<bool>, String>) -> Answer {
         match answer {
             Ok(Ok(true)) => Answer::Allow,
             Ok(Ok(false)) => Answer::Deny,

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use tollgate_engine::ast::{Expr, ExprKind, Function, Operator};
 use tollgate_engine::bounds::ROLE_DEPTH_MAX;
-use tollgate_engine::{EffectRule, Model, Names, Rows, Value, parse_expression};
+use tollgate_engine::{EffectRule, Model, Rows, Value, parse_expression};
 
 /// What the policy says; rules are positions in `Rows::rules`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub enum Outcome {
 pub struct Naive<'a> {
     pub model: &'a Model,
     pub rows: &'a Rows<'a>,
+    /// When, as links write it: `2026-06-01 12:00:00`.
+    pub now: &'a str,
 }
 
 /// Reads a value of the request: position of the token, dotted path (empty for the token itself).
@@ -61,7 +63,7 @@ impl Naive<'_> {
             EffectRule::AllowAndDeny => refusal.unwrap_or_else(|| {
                 allow.map_or(Outcome::NoRule, |rule| Outcome::Allow(Some(rule)))
             }),
-            EffectRule::Priority => {
+            EffectRule::Priority | EffectRule::SubjectPriority => {
                 let mut best = (usize::MAX, Outcome::NoRule);
                 for (position, outcome) in [
                     (deny, deny.map(Outcome::Deny)),
@@ -189,7 +191,7 @@ impl Naive<'_> {
             }
             Function::RegexMatch => Some(Regex::new(texts[1]).ok()?.is_match(texts[0])),
             Function::IpMatch => in_network(texts[0], texts[1]),
-            Function::KeyGet | Function::KeyGet2 | Function::KeyGet3 => None,
+            Function::KeyGet | Function::KeyGet2 | Function::KeyGet3 | Function::Custom(_) => None,
         }
     }
 
@@ -198,14 +200,14 @@ impl Naive<'_> {
         thread_local! {
             static KNOWN: RefCell<HashMap<String, &'static Expr>> = RefCell::default();
         }
-        let (request, policy) = (&self.model.request, &self.model.policy);
-        let (roles, dialect) = (&self.model.roles, self.model.dialect);
+        let (names, (r, p)) = (self.model.names(), &self.model.prefixes);
+        let (request, policy, roles) = (names.request, names.policy, names.roles);
         let parse = || {
-            let expr = parse_expression(text, Names { request, policy, roles, dialect });
+            let expr = parse_expression(text, names);
             let expr = expr.expect("the engine refuses what does not parse");
             &*Box::leak(Box::new(expr))
         };
-        let key = format!("{request:?} {policy:?} {roles:?} {text}");
+        let key = format!("{r} {p} {request:?} {policy:?} {roles:?} {text}");
         KNOWN.with_borrow_mut(|known| *known.entry(key).or_insert_with(parse))
     }
 
@@ -213,7 +215,13 @@ impl Naive<'_> {
         let mut reached = vec![member];
         for _ in 0..ROLE_DEPTH_MAX {
             for link in &self.rows.links[graph] {
-                let here = tenant.is_none_or(|tenant| link.cells[2] == tenant);
+                let definition = &self.model.roles[graph];
+                let holds = !definition.is_timed || {
+                    let (start, end) =
+                        (link.cells[definition.arity], link.cells[definition.arity + 1]);
+                    (start == "_" || start < self.now) && (end == "_" || self.now < end)
+                };
+                let here = holds && tenant.is_none_or(|tenant| link.cells[2] == tenant);
                 if here && reached.contains(&link.cells[0]) && !reached.contains(&link.cells[1]) {
                     reached.push(link.cells[1]);
                 }
@@ -380,7 +388,12 @@ fn gotten<'t>(function: Function, texts: &[&'t str]) -> Option<&'t str> {
         }
     }
     let regex = Regex::new(&format!("^{expression}$")).ok()?;
-    Some(wanted.filter(|_| regex.is_match(text)).and_then(|at| text.split('/').nth(at)).unwrap_or(""))
+    Some(
+        wanted
+            .filter(|_| regex.is_match(text))
+            .and_then(|at| text.split('/').nth(at))
+            .unwrap_or(""),
+    )
 }
 
 fn in_network(address: &str, network: &str) -> Option<bool> {

@@ -1,9 +1,11 @@
 //! Each known difference still holds on both sides, and the page names it.
 
 use serde_json::Value as Json;
-use tollgate_engine::{Dialect, PolicySet, Source, Value, Verdict};
+use tollgate_engine::{Dialect, Now, PolicySet, Source, Value, Verdict};
 use tollgate_oracle::CasbinRs;
 use tollgate_oracle::differences::{KNOWN, MODEL_HEAD, Ours};
+
+const NOW: Now = Now(0);
 
 #[test]
 fn known_differences_are_true_and_documented() {
@@ -32,7 +34,7 @@ fn known_differences_are_true_and_documented() {
                     },
                 };
                 let tuple: Vec<Value<'_>> = set.slots().iter().map(read).collect();
-                match set.evaluate(&tuple) {
+                match set.evaluate(&tuple, NOW) {
                     Verdict::Error { .. } => Ours::Error,
                     Verdict::Allow { .. } => panic!("{}: ours allows", row.id),
                     Verdict::Deny { .. } | Verdict::NoRule => Ours::Deny,

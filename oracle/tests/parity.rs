@@ -6,8 +6,12 @@
 #![allow(clippy::print_stdout, reason = "`make parity` shows the counts")]
 
 use serde_json::{Value as Json, json};
-use tollgate_engine::{Dialect, PolicySet, Slot, Source, Value, Verdict, parse_model, parse_rows};
+use tollgate_engine::{
+    Dialect, Now, PolicySet, Slot, Source, Value, Verdict, parse_model, parse_rows,
+};
 use tollgate_oracle::{Answer, CasbinRs, Naive, Outcome};
+
+const NOW: Now = Now(0);
 
 const REQUESTS_PER_POLICY: usize = 40;
 
@@ -19,6 +23,8 @@ struct Generator {
 struct Case {
     model: String,
     policy: String,
+    /// The context that is asked instead of the model itself.
+    context: Option<&'static str>,
     requests: Vec<Vec<Json>>,
 }
 
@@ -102,6 +108,13 @@ const OWN: &[&str] = &[
 ];
 /// Those that no dialect takes for an answer: they do not load in `strict`, or are no truth.
 const OWN_ODD: &[&str] = &["r.act", "7"];
+/// Moments between the ends of `LINK_TIMES`, as links write them and in unix seconds.
+const MOMENTS: &[(&str, u64)] = &[
+    ("2026-01-01 00:00:00", 1_767_225_600),
+    ("2026-06-01 12:00:00", 1_780_315_200),
+    ("2027-01-01 00:00:00", 1_798_761_600),
+];
+const LINK_TIMES: &[&str] = &["_", "_", "2026-03-01 00:00:00", "2026-09-30 23:59:59"];
 const ACTIONS: &[&str] = &["read", "write", "delete"];
 const EXPRESSIONS: &[&str] = &["^(read|write)$", "read|delete", "^r", "e$", "^delete$", "[wr]"];
 const NETWORKS: &[&str] = &["10.0.0.0/8", "10.1.2.3", "192.168.0.0/16", "::1", "2001:db8::/32"];
@@ -147,13 +160,22 @@ impl Generator {
                 _ => format!("{matcher} && eval(p.{column})"),
             };
         }
-        let effect = self.pick(&[
+        let effects = [
             "some(where (p.eft == allow))",
             "!some(where (p.eft == deny))",
             "some(where (p.eft == allow)) && !some(where (p.eft == deny))",
             "priority(p.eft) || deny",
-        ]);
-        let arity = if tenants { "_, _, _" } else { "_, _" };
+            "subjectPriority(p.eft) || deny",
+        ];
+        let is_strict = dialect == Dialect::Strict;
+        let effect = self.pick(&effects[..if is_strict { 5 } else { 4 }]);
+        let is_timed = is_strict && self.random.u8(..3) == 0;
+        let arity = match (tenants, is_timed) {
+            (true, true) => "_, _, _, (_, _)",
+            (false, true) => "_, _, (_, _)",
+            (true, false) => "_, _, _",
+            (false, false) => "_, _",
+        };
         let mut roles = String::new();
         if has_roles {
             roles = format!("[role_definition]\ng = {arity}\n");
@@ -188,7 +210,11 @@ impl Generator {
                 let domain =
                     if tenants { format!(", {}", self.pick(TENANTS)) } else { String::new() };
                 let (member, role) = (self.pick(NAMES), self.pick(ROLES));
-                lines.push(format!("g, {member}, {role}{domain}"));
+                let time = match is_timed {
+                    true => format!(", {}, {}", self.pick(LINK_TIMES), self.pick(LINK_TIMES)),
+                    false => String::new(),
+                };
+                lines.push(format!("g, {member}, {role}{domain}{time}"));
             }
         }
         if second_graph {
@@ -210,7 +236,11 @@ impl Generator {
                 request
             })
             .collect();
-        Case { model, policy: lines.join("\n"), requests }
+        let case = Case { model, policy: lines.join("\n"), context: None, requests };
+        match self.random.u8(..8) {
+            0 => case.in_a_context(),
+            _ => case,
+        }
     }
 
     fn matcher(
@@ -404,6 +434,43 @@ impl Generator {
     }
 }
 
+impl Case {
+    /// The same definitions as those of a context, beside a model that says something else.
+    fn in_a_context(self) -> Case {
+        let numbered = |text: &str| {
+            let mut out = String::new();
+            let mut before = ' ';
+            for (at, c) in text.char_indices() {
+                out.push(c);
+                let follows = text.as_bytes().get(at + c.len_utf8()) == Some(&b'.');
+                if matches!(c, 'r' | 'p') && follows && !before.is_alphanumeric() {
+                    out.push('2');
+                }
+                before = c;
+            }
+            out
+        };
+        let line = |line: &str| match line.split_once(" = ") {
+            Some(("r", value)) => format!("r = sub\nr2 = {value}"),
+            Some(("p", value)) => format!("p = sub\np2 = {value}"),
+            Some(("e", value)) => format!("e = some(where (p.eft == allow))\ne2 = {value}"),
+            Some(("m", value)) => format!("m = r.sub == p.sub\nm2 = {}", numbered(value)),
+            _ => line.to_owned(),
+        };
+        let row = |row: &str| match row.strip_prefix("p,") {
+            Some(cells) => format!("p2,{}", numbered(cells)),
+            None => row.to_owned(),
+        };
+        let joined = |lines: Vec<String>| lines.join("\n");
+        Case {
+            model: joined(self.model.lines().map(line).collect()) + "\n",
+            policy: joined(self.policy.lines().map(row).collect()),
+            context: Some("2"),
+            requests: self.requests,
+        }
+    }
+}
+
 fn has_braces(matcher: &str) -> bool {
     ["keyMatch3", "keyMatch4", "keyMatch5"]
         .iter()
@@ -503,9 +570,13 @@ fn casbin_and_our_casbin_rs_dialect_answer_alike() {
         for request in &case.requests {
             let lists = lists(request);
             let slot = |slot: &Slot| read(request, &lists, slot.token, &slot.path);
-            let tuple: Vec<Value<'_>> = ours.slots().iter().map(slot).collect();
-            let verdict = ours.evaluate(&tuple);
-            let theirs = casbin.ask(request);
+            let set = case.context.map_or(&ours, |name| ours.context(name).expect("it has m2").0);
+            let tuple: Vec<Value<'_>> = set.slots().iter().map(slot).collect();
+            let verdict = set.evaluate(&tuple, NOW);
+            let theirs = match case.context {
+                Some(context) => casbin.ask_in(context, request),
+                None => casbin.ask(request),
+            };
             let same = match &theirs {
                 Answer::Allow => verdict.is_allow(),
                 Answer::Deny => matches!(verdict, Verdict::Deny { .. } | Verdict::NoRule),
@@ -540,15 +611,23 @@ fn the_strict_engine_its_scan_and_the_naive_interpreter_answer_alike() {
         };
         let set = PolicySet::compile(&model, &rows, (model_source, rows_source), seed)
             .unwrap_or_else(|found| panic!("{context}\n{found:?}"));
-        let naive = Naive { model: &model, rows: &rows };
+        let own_rows = rows.of_context(&model, 0);
+        let (now, seconds) = MOMENTS[asked / REQUESTS_PER_POLICY % MOMENTS.len()];
+        let at = Now(seconds * 1_000_000_000);
+        let (set, naive) = match case.context.and_then(|name| set.context(name)) {
+            Some((own, _)) => {
+                (own.clone(), Naive { model: &model.contexts[0].model, rows: &own_rows, now })
+            }
+            None => (set, Naive { model: &model, rows: &rows, now }),
+        };
         for request in &case.requests {
             let lists = lists(request);
             let slot = |slot: &Slot| read(request, &lists, slot.token, &slot.path);
             let tuple: Vec<Value<'_>> = set.slots().iter().map(slot).collect();
-            let verdict = set.evaluate(&tuple);
-            let scanned = set.evaluate_by_scan(&tuple);
+            let verdict = set.evaluate(&tuple, at);
+            let scanned = set.evaluate_by_scan(&tuple, at);
             assert_eq!(verdict, scanned, "{context}\n{request:?}\nlayout against scan");
-            let looked_up = set.evaluate_by_index(&tuple);
+            let looked_up = set.evaluate_by_index(&tuple, at);
             assert_eq!(verdict, looked_up, "{context}\n{request:?}\nlayout against index");
             let expected = naive.decide(&|token, path| read(request, &lists, token, path));
             let ordinal = |rule: Option<u32>| rule.map(|rule| rule as usize);

@@ -20,8 +20,8 @@ use crate::tenant_file::{TenantFile, read_tenant};
 use crate::tests_file::{Suite, read_tests};
 use std::sync::Arc;
 use tollgate_engine::{
-    Binding, Code, Diagnostic, Diagnostics, Model, PolicySet, Quotas, Rows, Source, TenantState,
-    Version, bind, parse_model, parse_rows, policy::tenants, split,
+    Binding, Code, Diagnostic, Diagnostics, Model, Part, PolicySet, Quotas, Rows, Source,
+    TenantState, Version, bind, parse_model, parse_rows, policy::tenants, split,
 };
 
 /// The files that a folder may hold; the first two it must.
@@ -98,7 +98,7 @@ pub fn from_files(
         return Err(found);
     };
     renumber(&mut rows, options.lines);
-    let all_lines = rows.rules.len() + rows.links.iter().map(Vec::len).sum::<usize>();
+    let all_lines = rows.all().count();
     if let Some(tenant) = &tenant_file.tenant {
         check_domains(&model, &binding, &rows, tenant, rows_source, &mut found);
     }
@@ -155,7 +155,7 @@ fn renumber(rows: &mut Rows<'_>, lines: &[u32]) {
     if lines.is_empty() {
         return;
     }
-    for row in rows.rules.iter_mut().chain(rows.links.iter_mut().flatten()) {
+    for row in rows.all_mut() {
         let line = lines.get((row.line as usize).wrapping_sub(1));
         row.line = line.copied().unwrap_or(row.line);
     }
@@ -163,8 +163,7 @@ fn renumber(rows: &mut Rows<'_>, lines: &[u32]) {
 
 /// The lines of a tenant's rows, sorted; empty if they are all there are.
 fn own_lines(rows: &Rows<'_>, all: usize) -> Vec<u32> {
-    let rules = rows.rules.iter().chain(rows.links.iter().flatten());
-    let mut lines: Vec<u32> = rules.map(|row| row.line).collect();
+    let mut lines: Vec<u32> = rows.all().map(|row| row.line).collect();
     if lines.len() == all {
         return Vec::new();
     }
@@ -186,7 +185,11 @@ pub fn suite(files: &[File<'_>]) -> Result<Option<Suite>, Diagnostics> {
 }
 
 /// The file with this name as text.
-fn find<'a>(files: &[File<'a>], wanted: &str, found: &mut Diagnostics) -> Option<Source<'a>> {
+pub(crate) fn find<'a>(
+    files: &[File<'a>],
+    wanted: &str,
+    found: &mut Diagnostics,
+) -> Option<Source<'a>> {
     let named = |file: &&File<'_>| file.path.rsplit('/').next() == Some(wanted);
     let file = files.iter().find(named)?;
     match std::str::from_utf8(file.bytes) {
@@ -237,11 +240,22 @@ fn check_domains(
     source: Source<'_>,
     found: &mut Diagnostics,
 ) {
-    let column = binding.tenant_token().and_then(|token| tenants::implied_column(model, token));
-    let Some(column) = column else { return };
-    let rules = rows.rules.iter().filter_map(|row| row.cells.get(column));
-    let links = rows.links.iter().flatten().filter_map(|row| row.cells.get(2));
-    for cell in rules.chain(links).filter(|cell| **cell != tenant && **cell != "*") {
+    let column_of = |model: &Model, parts: &[Part]| {
+        let token = parts.iter().position(|part| *part == Part::Tenant)?;
+        tenants::implied_column(model, token)
+    };
+    let Some(column) = column_of(model, &binding.parts) else { return };
+    let mut cells: Vec<&str> =
+        rows.rules.iter().filter_map(|row| row.cells.get(column).copied()).collect();
+    let contexts = model.contexts.iter().zip(&binding.contexts).zip(&rows.contexts);
+    for ((context, parts), rules) in contexts {
+        let Some(column) = column_of(&context.model, parts) else { continue };
+        cells.extend(rules.iter().filter_map(|row| row.cells.get(column)));
+    }
+    for (links, _) in rows.links.iter().zip(&model.roles).filter(|(_, role)| role.arity == 3) {
+        cells.extend(links.iter().filter_map(|row| row.cells.get(2)));
+    }
+    for cell in cells.into_iter().filter(|cell| *cell != tenant && *cell != "*") {
         let message = format!("this folder is the tenant `{tenant}`, the row is of `{cell}`");
         let span = source.span_of(cell);
         found.push(Diagnostic::error(source, span, Code::ForeignDomain, message));

@@ -1,14 +1,14 @@
 //! Diagnostics as data: the same object from the command line, in logs and from the API.
 
 use serde::Serialize;
-use tollgate_engine::{Diagnostic, Diagnostics, Severity};
+use tollgate_engine::{Diagnostic, Severity};
 
 /// One finding about one file; `number` and `code` are those of docs/reference/errors.md.
 #[derive(Debug, Serialize)]
 pub struct Finding<'d> {
     code: &'static str,
     number: u16,
-    /// `error` or `warning`.
+    /// `error`, `warning` or `info`.
     severity: &'static str,
     message: &'d str,
     file: &'d str,
@@ -33,8 +33,8 @@ struct Label<'d> {
 }
 
 /// All of them, in their order.
-pub fn findings(found: &Diagnostics) -> Vec<Finding<'_>> {
-    found.iter().map(finding).collect()
+pub fn findings<'d>(found: impl IntoIterator<Item = &'d Diagnostic>) -> Vec<Finding<'d>> {
+    found.into_iter().map(finding).collect()
 }
 
 fn finding(diagnostic: &Diagnostic) -> Finding<'_> {
@@ -45,6 +45,7 @@ fn finding(diagnostic: &Diagnostic) -> Finding<'_> {
         severity: match diagnostic.severity {
             Severity::Error => "error",
             Severity::Warning => "warning",
+            Severity::Info => "info",
         },
         message: &diagnostic.message,
         file: &diagnostic.file,

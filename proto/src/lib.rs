@@ -28,6 +28,7 @@ pub mod frame;
 pub mod gate;
 pub mod json;
 pub mod limits_file;
+pub mod lint;
 pub mod owned;
 pub mod tenant_file;
 pub mod tests_file;

@@ -1,6 +1,6 @@
 //! Bundles: what comes out is what went in, and nothing that was changed on the way is believed.
 
-use tollgate_engine::{Request, Scratch, TenantState, Version};
+use tollgate_engine::{Now, Request, Scratch, TenantState, Version};
 use tollgate_proto::bundle::{
     self, BundleError, File, Folder, Manifest, Options, SectionKind, Sections, SigningSecret,
     TRUST_MAX, TrustSet, check_floor, compile, from_files, open, peek, seal, sections,
@@ -89,7 +89,7 @@ fn a_tenant_from_its_bundle_decides_as_from_its_folder() {
 
 /// The lines of all rules that match: a bundle keeps the lines of its file.
 fn lines(state: &TenantState, request: &Request<'_>) -> Vec<u32> {
-    let matching = state.matching_rules(request, &mut Scratch::default());
+    let matching = state.matching_rules(request, Now(0), &mut Scratch::default());
     matching.iter().map(|rule| state.policy().rule_line(*rule)).collect()
 }
 

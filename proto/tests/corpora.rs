@@ -1,8 +1,10 @@
 //! Replays the fuzzers' corpora: what once was found, or is known to be nasty, stays harmless.
 
 use std::path::PathBuf;
-use tollgate_engine::{Dialect, PolicySet, Source, Value, parse_model};
+use tollgate_engine::{Dialect, Now, PolicySet, Source, Value, parse_model};
 use tollgate_proto::frame;
+
+const NOW: Now = Now(0);
 
 const DIALECTS: [Dialect; 2] = [Dialect::Strict, Dialect::CasbinRs];
 
@@ -51,8 +53,16 @@ fn ask_both_ways(model: &str, rows: &str) {
         let Ok(set) = PolicySet::from_texts(model, rows, dialect, 1) else { continue };
         for value in [Value::Str(word), Value::Int(1), Value::Missing, Value::Null] {
             let tuple: Vec<Value<'_>> = set.slots().iter().map(|_| value).collect();
-            assert_eq!(set.evaluate(&tuple), set.evaluate_by_scan(&tuple), "{model:?} {rows:?}");
-            assert_eq!(set.evaluate(&tuple), set.evaluate_by_index(&tuple), "{model:?} {rows:?}");
+            assert_eq!(
+                set.evaluate(&tuple, NOW),
+                set.evaluate_by_scan(&tuple, NOW),
+                "{model:?} {rows:?}"
+            );
+            assert_eq!(
+                set.evaluate(&tuple, NOW),
+                set.evaluate_by_index(&tuple, NOW),
+                "{model:?} {rows:?}"
+            );
         }
     }
 }

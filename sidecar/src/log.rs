@@ -43,6 +43,7 @@ pub(crate) fn diagnostics(found: &Diagnostics) {
         match finding.severity {
             Severity::Error => log_finding!(error, finding, "error"),
             Severity::Warning => log_finding!(warn, finding, "warning"),
+            Severity::Info => log_finding!(info, finding, "info"),
         }
     }
 }

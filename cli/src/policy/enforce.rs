@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use tollgate_engine::{
-    Binding, Code, Diagnostic, Diagnostics, Dialect, Model, Part, PolicySet, Row, Source, Value,
-    Verdict, parse_model, parse_rows, split,
+    Binding, Code, Diagnostic, Diagnostics, Dialect, Model, Now, Part, PolicySet, Row, Source,
+    Value, Verdict, parse_model, parse_rows, split,
 };
 use tollgate_proto::json;
 use tollgate_proto::tree::Tree;
@@ -24,6 +24,12 @@ pub(crate) struct Arguments {
     /// Whose answers: strict or casbin-rs
     #[arg(long, default_value = "strict", value_parser = dialect)]
     dialect: Dialect,
+    /// Ask the model's context of this number: 2 for the matcher m2
+    #[arg(long, value_name = "NUMBER")]
+    context: Option<String>,
+    /// Ask as if it were this time (RFC 3339); only role links that hold for a time look at it
+    #[arg(long, value_name = "TIME")]
+    at: Option<jiff::Timestamp>,
     /// Read one JSON array a line from FILE, or from stdin if it is `-`
     #[arg(long, value_name = "FILE", conflicts_with = "arguments")]
     requests: Option<PathBuf>,
@@ -78,7 +84,7 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
             if answer.verdict.is_allow() { Exit::Yes } else { Exit::No }
         }
         Err(LineError::ArgumentCount) => {
-            let expected = policies.tokens.join(", ");
+            let expected = policies.tokens().join(", ");
             let given = arguments.arguments.len();
             fail(Exit::Usage, format!("the request is ({expected}), {given} arguments are given"))
         }
@@ -124,7 +130,10 @@ fn answer_lines(policies: &Policies, requests: &Path) -> Exit {
 
 /// The compiled policies of one model, by tenant where the model has tenants.
 struct Policies {
-    tokens: Vec<String>,
+    model: Model,
+    /// Position of the context that is asked.
+    context: Option<usize>,
+    now: Now,
     tenant_token: Option<usize>,
     sets: BTreeMap<String, PolicySet>,
     /// Rows as written, by line: a row of `*` is compiled under each tenant's own name.
@@ -175,7 +184,7 @@ fn load(arguments: &Arguments) -> Result<Policies, Exit> {
         (Ok(model), Ok(policy)) => Ok((model, policy)),
         (Err(found), _) | (_, Err(found)) => Err(found),
     };
-    sources.and_then(|(model, policy)| compile(model, policy, arguments.dialect)).map_err(|found| {
+    sources.and_then(|(model, policy)| compile(model, policy, arguments)).map_err(|found| {
         draw::show(&found, &texts);
         eprintln!("{}", draw::count_line(&found));
         Exit::DoesNotLoad
@@ -195,26 +204,54 @@ fn text<'a>(file: &'a str, bytes: &'a [u8]) -> Result<Source<'a>, Diagnostics> {
 fn compile(
     model_source: Source<'_>,
     rows_source: Source<'_>,
-    dialect: Dialect,
+    arguments: &Arguments,
 ) -> Result<Policies, Diagnostics> {
-    let model: Model = parse_model(model_source, dialect)?;
+    let model: Model = parse_model(model_source, arguments.dialect)?;
     let rows = parse_rows(rows_source, &model)?;
     let part = |token: &String| Part::from_name(token).unwrap_or(Part::Context);
-    let binding = Binding { parts: model.request.iter().map(part).collect() };
-    let tenant_token = binding.tenant_token().filter(|_| dialect == Dialect::Strict);
+    let parts = |model: &Model| model.request.iter().map(part).collect::<Vec<_>>();
+    let contexts = model.contexts.iter().map(|context| parts(&context.model)).collect();
+    let binding = Binding { parts: parts(&model), contexts };
+    let context = match &arguments.context {
+        Some(name) => Some(context_of(&model, name, model_source)?),
+        None => None,
+    };
+    let asked = context.and_then(|at| binding.contexts.get(at)).unwrap_or(&binding.parts);
+    let tenant_token = (asked.iter().position(|part| *part == Part::Tenant))
+        .filter(|_| arguments.dialect == Dialect::Strict);
     let cells = |row: &Row<'_>| row.cells.iter().map(|cell| (*cell).to_owned()).collect();
-    let written = rows.rules.iter().map(|row| (row.line, cells(row))).collect();
+    let rules = rows.rules.iter().chain(rows.contexts.iter().flatten());
+    let written = rules.map(|row| (row.line, cells(row))).collect();
     let mut sets = BTreeMap::new();
     for (tenant, rows) in split(&model, &binding, rows, "", model_source)? {
         let seed = u64::from(std::process::id());
         sets.insert(tenant, PolicySet::compile(&model, &rows, (model_source, rows_source), seed)?);
     }
-    Ok(Policies { tokens: model.request, tenant_token, sets, written })
+    let at = arguments.at.unwrap_or_else(jiff::Timestamp::now);
+    let now = Now(u64::try_from(at.as_nanosecond()).unwrap_or(0));
+    Ok(Policies { model, context, now, tenant_token, sets, written })
+}
+
+fn context_of(model: &Model, name: &str, source: Source<'_>) -> Result<usize, Diagnostics> {
+    let position = model.contexts.iter().position(|context| context.name == name);
+    position.ok_or_else(|| {
+        let mut found = Diagnostics::default();
+        let message = format!("the model has no context `{name}`: no matcher `m{name}`");
+        let span = source.span(0, 0);
+        found.push(Diagnostic::error(source, span, Code::MissingSection, message));
+        found
+    })
 }
 
 impl Policies {
+    /// The tokens of the request that is asked.
+    fn tokens(&self) -> &[String] {
+        let context = self.context.and_then(|at| self.model.contexts.get(at));
+        context.map_or(&self.model.request, |context| &context.model.request)
+    }
+
     fn ask(&self, tuple: Vec<Tree<'_>>) -> Result<Answer, LineError> {
-        if tuple.len() != self.tokens.len() {
+        if tuple.len() != self.tokens().len() {
             return Err(LineError::ArgumentCount);
         }
         let tenant = self.tenant_token.and_then(|token| tuple.get(token)).and_then(Tree::as_str);
@@ -223,7 +260,12 @@ impl Policies {
         for argument in tuple {
             leaves.push(argument.flatten().map_err(|_| LineError::Invalid)?);
         }
-        let Some(set) = self.sets.get(&tenant) else {
+        let whole = self.sets.get(&tenant);
+        let set = match self.context {
+            Some(context) => whole.and_then(|set| Some(set.context_at(context)?.0)),
+            None => whole,
+        };
+        let Some(set) = set else {
             return Ok(Answer { verdict: Verdict::NoRule, explain: Vec::new() });
         };
         let leaf = |slot: &tollgate_engine::Slot| {
@@ -242,7 +284,7 @@ impl Policies {
                 Some(leaf) => leaf.scalar().unwrap_or(Value::List(list)),
             })
             .collect();
-        let verdict = set.evaluate(&values);
+        let verdict = set.evaluate(&values, self.now);
         let explain = verdict
             .rule()
             .and_then(|rule| self.written.get(&set.rule_line(rule)).cloned())

@@ -156,8 +156,11 @@ fn render(rows: &Rows<'_>, model: &Model) -> String {
         text.push_str(&format!("{ptype}, {}\n", cells.join(", ")));
     };
     rows.rules.iter().for_each(|row| line("p", &row.cells));
-    for (links, (name, _)) in rows.links.iter().zip(&model.roles) {
-        links.iter().for_each(|row| line(name, &row.cells));
+    for (links, role) in rows.links.iter().zip(&model.roles) {
+        links.iter().for_each(|row| line(&role.name, &row.cells));
+    }
+    for (rules, context) in rows.contexts.iter().zip(&model.contexts) {
+        rules.iter().for_each(|row| line(&context.model.prefixes.1, &row.cells));
     }
     text
 }

@@ -12,11 +12,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Instant;
 use tollgate_engine::{
-    Binding, Decision, Diagnostics, Model, Now, Reason, Request, Rows, Scratch, Source,
+    Binding, Code, Decision, Diagnostics, Model, Now, Reason, Request, Rows, Scratch, Source,
     TenantState, Version, bind, parse_model, parse_rows, split,
 };
-use tollgate_proto::bundle::{self, Options};
+use tollgate_proto::bundle::{self, File, Options};
 use tollgate_proto::findings::findings;
+use tollgate_proto::lint::lint_files;
 use tollgate_proto::tests_file::{Suite, TestRow};
 
 #[derive(Debug, clap::Args)]
@@ -44,6 +45,8 @@ struct Report {
     agreed: usize,
     not_comparable: usize,
     differing: usize,
+    /// Ids of the differences of dialects that lint tells of in this folder.
+    dialect_ids: Vec<String>,
     rules: usize,
     uncovered: Vec<(u32, String)>,
     elapsed_ms: u128,
@@ -137,11 +140,20 @@ fn test_folder(folder: &FolderFiles, arguments: &Arguments) -> Result<Report, Di
         tenants: &compiled.tenants,
         oracles: load_oracles(model_source.text, &parts, &model, &binding),
         default_tenant: name,
+        dialect_ids: dialect_ids(&folder.name, &files),
     };
     let mut report = tester.run(&suite, arguments.filter.as_deref());
-    report.rules = rows.rules.len();
+    report.rules = rows.rules.len() + rows.contexts.iter().map(Vec::len).sum::<usize>();
     report.elapsed_ms = started.elapsed().as_millis();
     Ok(report)
+}
+
+/// The ids of `dialect-difference` that lint tells, each once.
+fn dialect_ids(name: &str, files: &[File<'_>]) -> Vec<String> {
+    let found = lint_files(name, files).unwrap_or_default();
+    let differences = found.iter().filter(|one| one.code == Code::DialectDifference);
+    let ids = differences.filter_map(|one| Some(one.message.split_once(':')?.0.to_owned()));
+    ids.collect::<BTreeSet<String>>().into_iter().collect()
 }
 
 fn load_oracles(
@@ -161,11 +173,12 @@ struct Tester<'a> {
     tenants: &'a [TenantState],
     oracles: BTreeMap<String, Result<Oracles, String>>,
     default_tenant: &'a str,
+    dialect_ids: Vec<String>,
 }
 
 impl Tester<'_> {
     fn run(&self, suite: &Suite, filter: Option<&str>) -> Report {
-        let mut report = Report::default();
+        let mut report = Report { dialect_ids: self.dialect_ids.clone(), ..Report::default() };
         let mut covered = BTreeSet::new();
         for row in &suite.tests {
             let mut row = row.clone();
@@ -180,7 +193,8 @@ impl Tester<'_> {
             request.with(|request| self.ask(row, request, &mut report, &mut covered));
         }
         if filter.is_none() {
-            let uncovered = self.rows.rules.iter().filter(|rule| !covered.contains(&rule.line));
+            let rules = self.rows.rules.iter().chain(self.rows.contexts.iter().flatten());
+            let uncovered = rules.filter(|rule| !covered.contains(&rule.line));
             report.uncovered =
                 uncovered.map(|rule| (rule.line, show_rule(rule.cells.iter()))).collect();
         }
@@ -204,7 +218,7 @@ impl Tester<'_> {
         let line_of = |rule| tenant.map_or(0, |tenant| tenant.policy().rule_line(rule));
         let rule_line = decision.rule.map(line_of);
         if let Some(tenant) = tenant {
-            let matching = tenant.matching_rules(request, &mut scratch);
+            let matching = tenant.matching_rules(request, Now(now), &mut scratch);
             covered.extend(matching.into_iter().map(line_of));
         }
         let agreement = self.agreement(request, decision.is_allow(), report);
@@ -256,9 +270,11 @@ impl Tester<'_> {
             }
             Agreement::DialectsDiffer { casbin } => {
                 report.differing += 1;
-                return Some(format!(
-                    "casbin says allow={casbin}; docs/reference/casbin-differences.md says why"
-                ));
+                if self.dialect_ids.is_empty() {
+                    return Some(format!(
+                        "casbin says allow={casbin}, and lint tells of no difference of dialects"
+                    ));
+                }
             }
         }
         None
@@ -334,6 +350,10 @@ impl Report {
         if self.not_comparable > 0 {
             line.push_str(&format!(" ({} not comparable)", self.not_comparable));
         }
+        if self.differing > 0 {
+            let ids = self.dialect_ids.join(", ");
+            line.push_str(&format!(" · {} differ by dialect ({ids})", self.differing));
+        }
         if self.skipped == 0 {
             let covered = self.rules - self.uncovered.len();
             line.push_str(&format!(" · {covered} of {} rules covered", self.rules));
@@ -368,6 +388,7 @@ impl Report {
             "casbin": {
                 "agreed": self.agreed,
                 "differing": self.differing,
+                "differences": if self.differing > 0 { self.dialect_ids.as_slice() } else { &[] },
                 "not_comparable": self.not_comparable,
             },
             "rules": self.rules,

@@ -32,6 +32,21 @@ pub(crate) fn is_network(network: &str) -> bool {
     parse_network(network).is_some()
 }
 
+/// Whether every address of `narrow` is one of `wide`.
+pub(crate) fn covers(wide: &str, narrow: &str) -> bool {
+    match (parse_network(wide), parse_network(narrow)) {
+        (Some(Ok(one)), Some(Ok(other))) => one == other,
+        (Some(Err(network)), Some(Ok(address))) => network.contains(address),
+        (Some(Err(IpNetwork::V4(wide))), Some(Err(IpNetwork::V4(narrow)))) => {
+            wide.netmask() <= narrow.netmask() && wide.contains(narrow.network_address())
+        }
+        (Some(Err(IpNetwork::V6(wide))), Some(Err(IpNetwork::V6(narrow)))) => {
+            wide.netmask() <= narrow.netmask() && wide.contains(narrow.network_address())
+        }
+        _ => false,
+    }
+}
+
 fn parse_network(text: &str) -> Option<Result<IpAddr, IpNetwork>> {
     let Some((address, bits)) = text.split_once('/') else {
         return text.parse().ok().map(Ok);

@@ -63,7 +63,8 @@ impl Getter {
 
     /// The pattern as casbin-rs reads it.
     pub(super) fn casbin(function: Function, pattern: &str) -> Result<Getter, PatternError> {
-        let (open, close) = if function == Function::KeyGet2 { (':', None) } else { ('{', Some('}')) };
+        let (open, close) =
+            if function == Function::KeyGet2 { (':', None) } else { ('{', Some('}')) };
         let (mut names, mut expression) = (Vec::new(), String::from("^"));
         let replaced = pattern.replace("/*", "/.*");
         let mut rest = replaced.as_str();
@@ -90,7 +91,8 @@ impl Getter {
             Ok(regex) => Some(Box::new(regex)),
             // keyGet3 panics over it.
             Err(error) if close.is_some() || error.syntax_error().is_none() => {
-                let message = format!("the pattern does not compile within {REGEX_BYTES_MAX} bytes");
+                let message =
+                    format!("the pattern does not compile within {REGEX_BYTES_MAX} bytes");
                 return Err(PatternError { code: Code::BadPattern, message });
             }
             Err(_) => None,

@@ -81,10 +81,9 @@ impl Pattern {
         match self {
             Pattern::Path(path) => path.prefix(),
             Pattern::WithoutQuery(inner) => inner.prefix(),
-            Pattern::Regex(_)
-            | Pattern::Repeated(_)
-            | Pattern::Captures(_)
-            | Pattern::Get(_) => &[],
+            Pattern::Regex(_) | Pattern::Repeated(_) | Pattern::Captures(_) | Pattern::Get(_) => {
+                &[]
+            }
         }
     }
 

@@ -88,6 +88,18 @@ pub enum Function {
     KeyGet,
     KeyGet2,
     KeyGet3,
+    /// Position in the functions that the caller brought.
+    Custom(usize),
+}
+
+/// A function that the host of the engine brings: pure, and quick, since decisions call it. What it cannot answer is
+/// `Value::Missing`, which is *unknown*.
+#[derive(Debug, Clone, Copy)]
+pub struct CustomFunction {
+    pub name: &'static str,
+    /// Arguments that it takes, at most `CUSTOM_ARGUMENTS_MAX`.
+    pub arity: usize,
+    pub call: for<'v> fn(&[Value<'v>]) -> Value<'v>,
 }
 
 impl Function {
@@ -113,7 +125,11 @@ impl Function {
     pub fn takes_pattern(self) -> bool {
         !matches!(
             self,
-            Function::Role(_) | Function::KeyMatch | Function::IpMatch | Function::KeyGet
+            Function::Role(_)
+                | Function::KeyMatch
+                | Function::IpMatch
+                | Function::KeyGet
+                | Function::Custom(_)
         )
     }
 

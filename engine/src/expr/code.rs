@@ -4,7 +4,7 @@
 //! sites are patterns compiled per row. Nothing here is evaluated.
 
 use crate::bounds::SLOTS_MAX;
-use crate::expr::ast::{Expr, ExprKind, Function, Operator};
+use crate::expr::ast::{CustomFunction, Expr, ExprKind, Function, Operator};
 use crate::value::Value;
 
 /// Position of a node in `Code::nodes`.
@@ -48,6 +48,12 @@ pub(crate) enum Node {
         text: NodeId,
         site: Site,
         name: NodeId,
+    },
+    /// A function of the host: its arguments are `len` entries of `Code::items`.
+    Custom {
+        function: u16,
+        first: u32,
+        len: u32,
     },
     /// The expression that the row brings: position in `Code::evals`.
     Eval(u16),
@@ -101,6 +107,8 @@ pub(crate) struct Code {
     pub(crate) fixed: Vec<(Function, String)>,
     /// Patterns that each row brings: the function and the column.
     pub(crate) sites: Vec<(Function, usize)>,
+    /// Functions of the host.
+    pub(crate) functions: Vec<CustomFunction>,
     /// Columns of expressions that each row brings.
     pub(crate) evals: Vec<usize>,
 }
@@ -177,13 +185,19 @@ impl Code {
         Ok(())
     }
 
+    /// Compiles expressions as entries of `items`: the first one and how many.
+    fn list(&mut self, exprs: &[Expr]) -> Result<(u32, u32), Refused> {
+        let compiled =
+            exprs.iter().map(|expr| self.compile(expr)).collect::<Result<Vec<_>, _>>()?;
+        let (first, len) = (wide(self.items.len()), wide(compiled.len()));
+        self.items.extend(compiled);
+        Ok((first, len))
+    }
+
     fn binary(&mut self, operator: Operator, left: &Expr, right: &Expr) -> Result<Node, Refused> {
         let first = self.compile(left)?;
         if let (Operator::In, ExprKind::List(items)) = (operator, &right.kind) {
-            let compiled =
-                items.iter().map(|item| self.compile(item)).collect::<Result<Vec<_>, _>>()?;
-            let (start, len) = (wide(self.items.len()), wide(compiled.len()));
-            self.items.extend(compiled);
+            let (start, len) = self.list(items)?;
             return Ok(Node::InItems { needle: first, first: start, len });
         }
         let second = self.compile(right)?;
@@ -202,6 +216,10 @@ impl Code {
     }
 
     fn call(&mut self, function: Function, arguments: &[Expr]) -> Result<Node, Refused> {
+        if let Function::Custom(function) = function {
+            let (first, len) = self.list(arguments)?;
+            return Ok(Node::Custom { function: narrow(function), first, len });
+        }
         let mut nodes = arguments.iter();
         let mut next = |code: &mut Code| match nodes.next() {
             Some(argument) => code.compile(argument).map(Some),

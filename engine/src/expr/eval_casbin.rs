@@ -4,10 +4,12 @@
 //! mixed types are unequal, a missing attribute of an object is nothing. A fault is what that
 //! engine reports as an error or dies of; the decision is then `policy-error`.
 
+use crate::bounds::CUSTOM_ARGUMENTS_MAX;
 use crate::builtin::{ip::casbin_ip_match, key_get::key_get, key_match::key_match};
 use crate::expr::ast::Operator;
 use crate::expr::code::{Node, NodeId};
 use crate::expr::eval_strict::Machine;
+use crate::policy::roles::Asked;
 use crate::value::Value;
 use std::cmp::Ordering;
 
@@ -83,7 +85,8 @@ impl<'m> Machine<'m> {
                 let role = self.casbin_text(role, row)?;
                 let domain = domain.map(|node| self.casbin_text(node, row)).transpose()?;
                 let (roles, texts) = (&self.facts.roles, &self.facts.texts);
-                Ok(Value::Bool(roles.has(texts, graph, domain, member, role)))
+                let asked = Asked { definition: graph, domain, member, role, now: self.now };
+                Ok(Value::Bool(roles.has(texts, asked)))
             }
             Node::KeyMatch(text, pattern) => {
                 let (text, pattern) =
@@ -110,6 +113,19 @@ impl<'m> Machine<'m> {
                 let (text, name) = (self.casbin_text(text, row)?, self.casbin_text(name, row)?);
                 let found = self.pattern(site, row).and_then(|pattern| pattern.get(text, name));
                 found.map(Value::Str).ok_or(Fault)
+            }
+            Node::Custom { function, first, len } => {
+                let mut given = [Value::Missing; CUSTOM_ARGUMENTS_MAX];
+                let (code, range) = (self.code, first as usize..(first + len) as usize);
+                let nodes = code.items.get(range).unwrap_or(&[]);
+                for (place, node) in given.iter_mut().zip(nodes) {
+                    *place = self.casbin_value(*node, row)?;
+                }
+                let function = code.functions.get(usize::from(function)).ok_or(Fault)?;
+                match (function.call)(given.get(..nodes.len()).unwrap_or(&[])) {
+                    Value::Missing => Err(Fault),
+                    value => Ok(value),
+                }
             }
             Node::Eval(eval) => {
                 let root = self.facts.eval(row, eval).ok_or(Fault)?;

@@ -3,11 +3,14 @@
 //! `Value::Missing` is *unknown*: a missing attribute, types that do not compare, a failing
 //! function, an overflow. `&&`, `||` and `!` are Kleene's, so their order does not matter.
 
-use crate::builtin::{ip::ip_match, key_get::key_get, key_match::key_match};
+use crate::bounds::CUSTOM_ARGUMENTS_MAX;
 use crate::builtin::pattern::Pattern;
+use crate::builtin::{ip::ip_match, key_get::key_get, key_match::key_match};
 use crate::expr::ast::Operator;
 use crate::expr::code::{Code, Node, NodeId, Site};
+use crate::now::Now;
 use crate::policy::facts::Facts;
+use crate::policy::roles::Asked;
 use crate::value::{Value, rescale};
 use std::cmp::Ordering;
 
@@ -17,6 +20,8 @@ pub(crate) struct Machine<'m> {
     pub(crate) facts: &'m Facts,
     pub(crate) slots: &'m [Value<'m>],
     pub(crate) fuel: u64,
+    /// When, for role links that hold for a time.
+    pub(crate) now: Now,
 }
 
 impl<'m> Machine<'m> {
@@ -105,6 +110,17 @@ impl<'m> Machine<'m> {
                 let found = pattern.zip(both).and_then(|(p, (text, name))| p.get(text, name));
                 found.map_or(Value::Missing, Value::Str)
             }
+            Node::Custom { function, first, len } => {
+                let mut given = [Value::Missing; CUSTOM_ARGUMENTS_MAX];
+                let (code, range) = (self.code, first as usize..(first + len) as usize);
+                let nodes = code.items.get(range).unwrap_or(&[]);
+                for (place, node) in given.iter_mut().zip(nodes) {
+                    *place = self.value(*node, row);
+                }
+                let given = given.get(..nodes.len()).unwrap_or(&[]);
+                let function = code.functions.get(usize::from(function));
+                function.map_or(Value::Missing, |function| (function.call)(given))
+            }
             Node::Eval(eval) => match self.facts.eval(row, eval) {
                 Some(root) => self.value(root, row),
                 None => Value::Missing,
@@ -133,7 +149,8 @@ impl<'m> Machine<'m> {
             None => None,
         };
         let (Some(member), Some(role)) = (member, role) else { return Value::Missing };
-        Value::Bool(self.facts.roles.has(&self.facts.texts, graph, domain, member, role))
+        let asked = Asked { definition: graph, domain, member, role, now: self.now };
+        Value::Bool(self.facts.roles.has(&self.facts.texts, asked))
     }
 
     fn texts(&mut self, left: NodeId, right: NodeId, row: usize) -> Option<(&'m str, &'m str)> {

@@ -6,9 +6,10 @@
 use crate::bounds::{EXPR_BYTES_MAX, EXPR_DEPTH_MAX};
 use crate::diagnostic::Code;
 use crate::dialect::Dialect;
-use crate::expr::ast::{Expr, ExprKind, Function, Operator};
+use crate::expr::ast::{CustomFunction, Expr, ExprKind, Function, Operator};
 use crate::expr::error::ParseError;
 use crate::expr::lex::{Kind, Token, tokens};
+use crate::model::RoleDefinition;
 use crate::value::Value;
 
 /// The names that an expression may use.
@@ -16,8 +17,11 @@ use crate::value::Value;
 pub struct Names<'a> {
     pub request: &'a [String],
     pub policy: &'a [String],
-    /// Role functions with the number of their arguments.
-    pub roles: &'a [(String, usize)],
+    /// What the two are called: `r` and `p`, in a context such as `r2` and `p2`.
+    pub prefixes: (&'a str, &'a str),
+    pub roles: &'a [RoleDefinition],
+    /// Functions of the host.
+    pub functions: &'a [CustomFunction],
     pub dialect: Dialect,
 }
 
@@ -174,7 +178,7 @@ impl Parser<'_> {
             "true" | "false" => {
                 return Ok(Expr { kind: ExprKind::Bool(name == "true"), start, end });
             }
-            "r" | "p" if self.next_is(&Kind::Dot) => {
+            _ if self.is_prefix(name) && self.next_is(&Kind::Dot) => {
                 self.at += 1;
                 let Some(Token { kind: Kind::Name(member), end, .. }) = self.next() else {
                     let message = format!("`{name}.` needs a name behind the point");
@@ -184,8 +188,12 @@ impl Parser<'_> {
             }
             _ => {}
         }
+        if is_definition(name) && self.next_is(&Kind::Dot) {
+            return Ok(self.foreign(name, start, end));
+        }
         if self.names.dialect == Dialect::CasbinRs {
-            for side in ["r", "p"] {
+            let (request, policy) = self.names.prefixes;
+            for side in [request, policy] {
                 let member = name.strip_prefix(side).and_then(|rest| rest.strip_prefix('_'));
                 if let Some(member) = member {
                     return Ok(self.reference(side, member, start, end));
@@ -199,11 +207,23 @@ impl Parser<'_> {
         }
         let message =
             format!("`{name}` is neither a request token, a policy column nor a function");
-        self.errors.push(
-            ParseError::new(Code::UnknownToken, start, end, message)
-                .help("write r.<token> for the request and p.<column> for the policy row"),
-        );
+        self.errors
+            .push(ParseError::new(Code::UnknownToken, start, end, message).help(self.names_help()));
         Ok(Expr { kind: ExprKind::Bool(false), start, end })
+    }
+
+    /// `r.sub` in a context of `r2`, or `p3.obj` in none.
+    fn foreign(&mut self, name: &str, start: usize, mut end: usize) -> Expr {
+        while self.next_is(&Kind::Dot) {
+            self.at += 1;
+            if let Some(token) = self.next() {
+                end = token.end;
+            }
+        }
+        let message = format!("this matcher does not read `{name}`");
+        let error = ParseError::new(Code::UnknownToken, start, end, message);
+        self.errors.push(error.help(self.names_help()));
+        Expr { kind: ExprKind::Bool(false), start, end }
     }
 
     /// `r.sub`, `r.sub.x`, `p.obj`.
@@ -222,9 +242,10 @@ impl Parser<'_> {
                 }
             }
         }
-        let (known, what) = match side {
-            "r" => (self.names.request, "the request definition"),
-            _ => (self.names.policy, "the policy definition"),
+        let is_request = side == self.names.prefixes.0;
+        let (known, what) = match is_request {
+            true => (self.names.request, "the request definition"),
+            false => (self.names.policy, "the policy definition"),
         };
         let position = known.iter().position(|name| name == member);
         if position.is_none() {
@@ -233,31 +254,32 @@ impl Parser<'_> {
                 ParseError::new(Code::UnknownToken, start, end, message)
                     .suggest(member, known.iter().map(String::as_str)),
             );
-        } else if side == "p" && !path.is_empty() {
+        } else if !is_request && !path.is_empty() {
             let message = format!("a policy cell has no attribute `{}`", path.join("."));
             self.errors.push(ParseError::new(Code::UnknownToken, start, end, message));
         }
         let position = position.unwrap_or(0);
-        let kind = match side {
-            "r" => ExprKind::Request { token: position, path: path.join(".") },
-            _ => ExprKind::Policy { column: position },
+        let kind = match is_request {
+            true => ExprKind::Request { token: position, path: path.join(".") },
+            false => ExprKind::Policy { column: position },
         };
         Expr { kind, start, end }
     }
 
     fn call(&mut self, name: &str, arguments: Vec<Expr>, start: usize, end: usize) -> Expr {
-        let role = self.names.roles.iter().position(|(role, _)| role == name);
-        let built_in = Function::BUILT_IN.iter().find(|(known, _)| *known == name);
+        let role = self.names.roles.iter().position(|role| role.name == name);
         if name == "eval" && role.is_none() {
             return self.eval(&arguments, start, end);
         }
-        let (function, expected) = match (role, built_in) {
-            (Some(index), _) => {
-                let arity = self.names.roles.get(index).map_or(2, |(_, arity)| *arity);
-                (Function::Role(index), arity)
-            }
-            (None, Some((_, function))) => (*function, 2 + usize::from(function.gets_a_name())),
-            (None, None) => {
+        let (function, expected) = match role.map_or_else(
+            || self.function(name),
+            |index| {
+                let arity = self.names.roles.get(index).map_or(2, |role| role.arity);
+                Some((Function::Role(index), arity))
+            },
+        ) {
+            Some(found) => found,
+            None => {
                 self.errors.push(self.unknown_function(name, start));
                 return Expr { kind: ExprKind::Bool(false), start, end };
             }
@@ -270,6 +292,28 @@ impl Parser<'_> {
             self.check_pattern(name, &arguments);
         }
         Expr { kind: ExprKind::Call(function, arguments), start, end }
+    }
+
+    /// A built-in function or one of the host, with the number of its arguments.
+    fn function(&self, name: &str) -> Option<(Function, usize)> {
+        let custom = self.names.functions.iter().position(|function| function.name == name);
+        if let Some((index, function)) =
+            custom.and_then(|at| Some((at, self.names.functions.get(at)?)))
+        {
+            return Some((Function::Custom(index), function.arity));
+        }
+        let (_, function) = Function::BUILT_IN.iter().find(|(known, _)| *known == name)?;
+        Some((*function, 2 + usize::from(function.gets_a_name())))
+    }
+
+    fn is_prefix(&self, name: &str) -> bool {
+        let (request, policy) = self.names.prefixes;
+        name == request || name == policy
+    }
+
+    fn names_help(&self) -> String {
+        let (request, policy) = self.names.prefixes;
+        format!("write {request}.<token> for the request and {policy}.<column> for the policy row")
     }
 
     fn eval(&mut self, arguments: &[Expr], start: usize, end: usize) -> Expr {
@@ -304,11 +348,13 @@ impl Parser<'_> {
         let end = start + name.len();
         if Function::UNSUPPORTED.contains(&name) {
             let message = format!("`{name}` cannot be compiled by this version");
-            return ParseError::new(Code::UnsupportedFunction, start, end, message)
-                .help("use keyMatch to keyMatch5, keyGet to keyGet3, globMatch, regexMatch or ipMatch");
+            return ParseError::new(Code::UnsupportedFunction, start, end, message).help(
+                "use keyMatch to keyMatch5, keyGet to keyGet3, globMatch, regexMatch or ipMatch",
+            );
         }
-        let roles = self.names.roles.iter().map(|(role, _)| role.as_str());
-        let known = Function::BUILT_IN.iter().map(|(known, _)| *known).chain(roles);
+        let roles = self.names.roles.iter().map(|role| role.name.as_str());
+        let custom = self.names.functions.iter().map(|function| function.name);
+        let known = Function::BUILT_IN.iter().map(|(known, _)| *known).chain(roles).chain(custom);
         let message = format!("there is no function `{name}`");
         let error = ParseError::new(Code::UnknownFunction, start, end, message);
         match name.strip_prefix('g').is_some_and(|rest| rest.chars().all(|c| c.is_ascii_digit())) {
@@ -337,6 +383,12 @@ impl Parser<'_> {
     }
 }
 
+/// `r`, `p`, `r2`, `p2`, ….
+fn is_definition(name: &str) -> bool {
+    let digits = name.strip_prefix(['r', 'p']);
+    digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -344,9 +396,15 @@ mod tests {
     fn check(text: &str) -> Result<String, Code> {
         let request = ["sub", "obj", "act"].map(String::from);
         let policy = ["sub", "obj", "act"].map(String::from);
-        let roles = [("g".to_owned(), 2)];
-        let dialect = Dialect::Strict;
-        let names = Names { request: &request, policy: &policy, roles: &roles, dialect };
+        let roles = [RoleDefinition { name: "g".to_owned(), arity: 2, is_timed: false }];
+        let names = Names {
+            request: &request,
+            policy: &policy,
+            prefixes: ("r", "p"),
+            roles: &roles,
+            functions: &[],
+            dialect: Dialect::Strict,
+        };
         parse(text, names).map(|expr| show(&expr)).map_err(|errors| errors[0].code)
     }
 

@@ -41,6 +41,29 @@ impl PolicySet {
     pub fn compile(
         model: &Model,
         rows: &Rows<'_>,
+        sources: (Source<'_>, Source<'_>),
+        seed: u64,
+    ) -> Result<PolicySet, Diagnostics> {
+        let mut set = PolicySet::compile_one(model, rows, sources, seed);
+        for (position, context) in model.contexts.iter().enumerate() {
+            let rows = rows.of_context(model, position);
+            match (&mut set, PolicySet::compile_one(&context.model, &rows, sources, seed)) {
+                (Ok(set), Ok(own)) => {
+                    set.warnings.append(own.warnings.clone());
+                    set.contexts.push((context.name.clone(), own));
+                }
+                (Err(found), Err(more)) => found.append(more),
+                (set, Err(more)) => *set = Err(more),
+                (Err(_), Ok(_)) => {}
+            }
+        }
+        set
+    }
+
+    /// Compiles the model itself or one context.
+    fn compile_one(
+        model: &Model,
+        rows: &Rows<'_>,
         (model_source, rows_source): (Source<'_>, Source<'_>),
         seed: u64,
     ) -> Result<PolicySet, Diagnostics> {
@@ -48,7 +71,7 @@ impl PolicySet {
             model,
             model_source,
             rows_source,
-            code: Code::default(),
+            code: Code { functions: model.functions.clone(), ..Code::default() },
             texts: Texts::new(seed),
             diagnostics: Diagnostics::default(),
         };
@@ -78,6 +101,8 @@ impl PolicySet {
                 warnings: compiler.diagnostics,
                 described,
                 tokens: model.request.clone(),
+                prefix: model.prefixes.0.clone(),
+                contexts: Vec::new(),
             }),
             _ => Err(compiler.diagnostics),
         }

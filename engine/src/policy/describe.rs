@@ -1,11 +1,10 @@
 //! The matcher's conjuncts kept for people: what each is about, and which rules came closest.
 
-use crate::bounds::FUEL_PER_DECISION;
 use crate::dialect::Dialect;
 use crate::expr::ast::{Expr, ExprKind, Operator};
 use crate::expr::code::{Code, NodeId, Refused, Slot};
-use crate::expr::eval_strict::Machine;
 use crate::model::Model;
+use crate::now::Now;
 use crate::policy::PolicySet;
 use crate::policy::alternatives::{Test, alternatives};
 use crate::policy::facts::Effect;
@@ -80,7 +79,7 @@ fn one(model: &Model, expr: &Expr, test: Test<'_>, code: &mut Code) -> Result<De
     let role = match test {
         Test::Role { graph, domain, .. } => Some(RoleTest {
             graph: u16::try_from(graph).unwrap_or(u16::MAX),
-            name: model.roles.get(graph).map_or("g", |(name, _)| name).to_owned(),
+            name: model.roles.get(graph).map_or("g", |role| &role.name).to_owned(),
             domain: domain.map(|domain| code.compile(domain)).transpose()?,
         }),
         _ => None,
@@ -111,19 +110,20 @@ fn is_pattern(expr: &Expr) -> bool {
 fn name_of(model: &Model, token: usize, path: &str) -> String {
     let token = model.request.get(token).map_or("", String::as_str);
     match path.is_empty() {
-        true => format!("r.{token}"),
-        false => format!("r.{token}.{path}"),
+        true => format!("{}.{token}", model.prefixes.0),
+        false => format!("{}.{token}.{path}", model.prefixes.0),
     }
 }
 
 impl PolicySet {
-    fn describer<'m>(&'m self, slots: &'m [Value<'m>]) -> Machine<'m> {
-        Machine { code: &self.code, facts: &self.facts, slots, fuel: FUEL_PER_DECISION }
-    }
-
     /// How one rule fares: by the conjunction of which most holds.
-    pub(crate) fn nearest_of(&self, tuple: &[Value<'_>], rule: u32) -> Option<Nearest<'_>> {
-        let mut machine = self.describer(tuple);
+    pub(crate) fn nearest_of(
+        &self,
+        tuple: &[Value<'_>],
+        rule: u32,
+        now: Now,
+    ) -> Option<Nearest<'_>> {
+        let mut machine = self.machine(tuple, now);
         let fare = self.described.iter().map(|conjuncts| {
             let truth = |described: &Described| match self.dialect {
                 Dialect::Strict => machine.truth(described.node, rule as usize),
@@ -138,13 +138,13 @@ impl PolicySet {
     }
 
     /// The allow rules of which most holds, the earlier first. Asks every row.
-    pub(crate) fn nearest(&self, tuple: &[Value<'_>], most: usize) -> Vec<Nearest<'_>> {
+    pub(crate) fn nearest(&self, tuple: &[Value<'_>], most: usize, now: Now) -> Vec<Nearest<'_>> {
         let mut best: Vec<(usize, Nearest<'_>)> = Vec::new();
         for rule in 0..u32::try_from(self.rule_count()).unwrap_or(u32::MAX) {
             if self.rule_effect(rule) != Effect::Allow {
                 continue;
             }
-            let Some(near) = self.nearest_of(tuple, rule) else { continue };
+            let Some(near) = self.nearest_of(tuple, rule, now) else { continue };
             let failing = near.truths.iter().filter(|truth| **truth != Some(true)).count();
             let place = best.partition_point(|(known, _)| *known <= failing);
             if place < most {
@@ -177,7 +177,7 @@ impl PolicySet {
     }
 
     fn domain(&self, tuple: &[Value<'_>], role: &RoleTest) -> Option<String> {
-        let mut machine = self.describer(tuple);
+        let mut machine = self.machine(tuple, Now(0));
         let value = machine.value(role.domain?, 0);
         value.as_str().map(str::to_owned)
     }
@@ -210,6 +210,7 @@ impl PolicySet {
         tuple: &[Value<'_>],
         rule: u32,
         described: &Described,
+        now: Now,
     ) -> Option<Vec<(String, u32)>> {
         let role = described.role.as_ref()?;
         let texts = &self.facts.texts;
@@ -221,7 +222,7 @@ impl PolicySet {
             Some(Some(id)) => Some(id),
             None => None,
         };
-        let steps = self.facts.roles.path(role.graph, domain, member, wanted)?;
+        let steps = self.facts.roles.path((role.graph, domain), member, wanted, now)?;
         Some(steps.into_iter().map(|(id, line)| (texts.get(id).to_owned(), line)).collect())
     }
 
@@ -229,8 +230,8 @@ impl PolicySet {
     pub(crate) fn slot_name(&self, slot: &Slot) -> String {
         let token = self.tokens.get(slot.token).map_or("", String::as_str);
         match slot.path.is_empty() {
-            true => format!("r.{token}"),
-            false => format!("r.{token}.{}", slot.path),
+            true => format!("{}.{token}", self.prefix),
+            false => format!("{}.{token}.{}", self.prefix, slot.path),
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::bounds::FUEL_PER_DECISION;
 use crate::dialect::Dialect;
 use crate::expr::eval_strict::Machine;
 use crate::model::EffectRule;
+use crate::now::Now;
 use crate::policy::PolicySet;
 use crate::policy::facts::Effect;
 use crate::policy::index::{Alternative, Domain, Guard, Index};
@@ -94,65 +95,70 @@ fn domain_text<'m>(domain: Domain, machine: &mut Machine<'m>) -> Option<&'m str>
 }
 
 impl PolicySet {
-    /// Decides for a tuple of values, one per slot of `slots`.
+    /// Decides for a tuple of values, one per slot of `slots`, at a time (which only timed role links look at).
     ///
     /// Never fails, allocates, locks or reads a clock. A shorter tuple leaves values missing.
     ///
     /// ```
-    /// use tollgate_engine::{Dialect, PolicySet, Source, Value, Verdict};
+    /// use tollgate_engine::{Dialect, Now, PolicySet, Source, Value, Verdict};
     /// let model = "[request_definition]\nr = sub, act\n[policy_definition]\np = sub, act\n\
     ///     [policy_effect]\ne = some(where (p.eft == allow))\n\
     ///     [matchers]\nm = r.sub == p.sub && r.act == p.act\n";
     /// let model = Source { file: "model.conf", text: model };
     /// let rows = Source { file: "policy.csv", text: "p, alice, read\n" };
     /// let set = PolicySet::from_texts(model, rows, Dialect::Strict, 1).unwrap();
-    /// let ask = |sub, act| set.evaluate(&[Value::Str(sub), Value::Str(act)]);
+    /// let ask = |sub, act| set.evaluate(&[Value::Str(sub), Value::Str(act)], Now(0));
     /// assert_eq!(ask("alice", "read"), Verdict::Allow { rule: Some(0) });
     /// assert_eq!(ask("alice", "write"), Verdict::NoRule);
     /// ```
-    pub fn evaluate(&self, tuple: &[Value<'_>]) -> Verdict {
-        self.evaluate_reading(tuple, &mut ())
+    pub fn evaluate(&self, tuple: &[Value<'_>], now: Now) -> Verdict {
+        self.evaluate_reading(tuple, now, &mut ())
     }
 
     /// The same, telling `reads` what it reads.
-    pub(crate) fn evaluate_reading(&self, tuple: &[Value<'_>], reads: &mut impl Reads) -> Verdict {
+    pub(crate) fn evaluate_reading(
+        &self,
+        tuple: &[Value<'_>],
+        now: Now,
+        reads: &mut impl Reads,
+    ) -> Verdict {
         match (self.dialect, &self.index) {
-            (Dialect::CasbinRs, _) => self.walk(&mut self.machine(tuple)),
-            (Dialect::Strict, Some(index)) => self.ask(index, tuple, reads),
-            (Dialect::Strict, None) => self.evaluate_by_scan(tuple),
+            (Dialect::CasbinRs, _) => self.walk(&mut self.machine(tuple, now)),
+            (Dialect::Strict, Some(index)) => self.ask(index, tuple, now, reads),
+            (Dialect::Strict, None) => self.evaluate_by_scan(tuple, now),
         }
     }
 
-    fn ask(&self, index: &Index, tuple: &[Value<'_>], reads: &mut impl Reads) -> Verdict {
-        let (mut machine, mut first) = (self.machine(tuple), First::default());
+    fn ask(&self, index: &Index, tuple: &[Value<'_>], now: Now, reads: &mut impl Reads) -> Verdict {
+        let (mut machine, mut first) = (self.machine(tuple, now), First::default());
         let mut all = index.alternatives.iter();
         match all.all(|alternative| self.probe(alternative, &mut machine, &mut first, reads)) {
             true => self.conclude(first, &machine),
-            false => self.evaluate_by_scan(tuple),
+            false => self.evaluate_by_scan(tuple, now),
         }
     }
 
     /// The same answer by hash tables: the layout's twin.
-    pub fn evaluate_by_index(&self, tuple: &[Value<'_>]) -> Verdict {
-        let Some(index) = &self.index else { return self.evaluate_by_scan(tuple) };
-        let (mut machine, mut first) = (self.machine(tuple), First::default());
+    pub fn evaluate_by_index(&self, tuple: &[Value<'_>], now: Now) -> Verdict {
+        let Some(index) = &self.index else { return self.evaluate_by_scan(tuple, now) };
+        let (mut machine, mut first) = (self.machine(tuple, now), First::default());
         let mut all = index.alternatives.iter();
         match all.all(|alternative| self.look_up(alternative, &mut machine, &mut first)) {
             true => self.conclude(first, &machine),
-            false => self.evaluate_by_scan(tuple),
+            false => self.evaluate_by_scan(tuple, now),
         }
     }
 
     /// The same answer, and the distinct 64-byte lines of the layout that it read.
-    pub fn evaluate_counting_lines(&self, tuple: &[Value<'_>]) -> (Verdict, usize) {
+    pub fn evaluate_counting_lines(&self, tuple: &[Value<'_>], now: Now) -> (Verdict, usize) {
         let mut lines = LinesRead::default();
-        let verdict = self.evaluate_reading(tuple, &mut lines);
+        let verdict = self.evaluate_reading(tuple, now, &mut lines);
         (verdict, lines.count())
     }
 
     /// The same answer without the index: the slow twin.
-    pub fn evaluate_by_scan(&self, tuple: &[Value<'_>]) -> Verdict {
-        let mut machine = self.machine(tuple);
+    pub fn evaluate_by_scan(&self, tuple: &[Value<'_>], now: Now) -> Verdict {
+        let mut machine = self.machine(tuple, now);
         if self.dialect == Dialect::CasbinRs {
             return self.walk(&mut machine);
         }
@@ -165,16 +171,17 @@ impl PolicySet {
     }
 
     /// Whether one rule's row matches: `None` is unknown. For explanations and coverage.
-    pub fn row_truth(&self, tuple: &[Value<'_>], rule: u32) -> Option<bool> {
-        let mut machine = self.machine(tuple);
+    pub fn row_truth(&self, tuple: &[Value<'_>], rule: u32, now: Now) -> Option<bool> {
+        let mut machine = self.machine(tuple, now);
         match self.dialect {
             Dialect::Strict => machine.truth(self.matcher, rule as usize),
             Dialect::CasbinRs => machine.casbin_truth(self.matcher, rule as usize).ok(),
         }
     }
 
-    fn machine<'m>(&'m self, slots: &'m [Value<'m>]) -> Machine<'m> {
-        Machine { code: &self.code, facts: &self.facts, slots, fuel: FUEL_PER_DECISION }
+    pub(super) fn machine<'m>(&'m self, slots: &'m [Value<'m>], now: Now) -> Machine<'m> {
+        let (code, facts) = (&self.code, &self.facts);
+        Machine { code, facts, slots, fuel: FUEL_PER_DECISION, now }
     }
 
     fn conclude(&self, first: First, machine: &Machine<'_>) -> Verdict {
@@ -190,7 +197,7 @@ impl PolicySet {
                 deny.or(unknown).unwrap_or(Verdict::Allow { rule: first.allow })
             }
             EffectRule::AllowAndDeny => deny.or(unknown).or(allow).unwrap_or(Verdict::NoRule),
-            EffectRule::Priority => [deny, unknown, allow]
+            EffectRule::Priority | EffectRule::SubjectPriority => [deny, unknown, allow]
                 .into_iter()
                 .flatten()
                 .min_by_key(|verdict| verdict.rule())

@@ -215,7 +215,7 @@ impl Builder<'_> {
         let mut rest = Vec::new();
         for (position, conjunct) in self.conjuncts.iter().enumerate() {
             let keyed = Some(position) == member || Some(position) == second;
-            if keyed && !matches!(conjunct.test, Test::Regex { .. }) {
+            if keyed && !self.is_superset(conjunct.test) {
                 continue;
             }
             match (self.is_same_for_all_rows(conjunct), conjunct.test) {
@@ -270,6 +270,17 @@ impl Builder<'_> {
         let path = path.map(|(_, (slot, _))| slot);
         let twin = Box::new(Twin { rest, postings, candidates });
         Ok(Alternative { guards, member, second, unlaid, layout, path, twin })
+    }
+
+    /// The key finds rows that the conjunct may still refuse.
+    fn is_superset(&self, test: Test<'_>) -> bool {
+        match test {
+            Test::Regex { .. } => true,
+            Test::Role { graph, .. } => {
+                u16::try_from(graph).is_ok_and(|graph| self.facts.roles.is_timed(graph))
+            }
+            _ => false,
+        }
     }
 
     /// Whether all patterns of a site are steps, which a row can carry beside its texts.

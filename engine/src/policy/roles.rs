@@ -7,6 +7,9 @@
 use crate::bounds::{ROLE_DEPTH_MAX, ROLES_PER_SUBJECT_MAX};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Source};
 use crate::dialect::Dialect;
+use crate::model::RoleDefinition;
+use crate::now::Now;
+use crate::policy::link_time::LinkTime;
 use crate::policy::rows::Row;
 use crate::text::Texts;
 use foldhash::fast::FixedState;
@@ -24,8 +27,20 @@ pub(crate) struct Roles {
     closures: HashMap<(u16, u32, u32), (u32, u32), FixedState>,
     reached: Vec<u32>,
     shared: Option<u32>,
-    /// Every link, sorted by graph and member: for explanations.
+    /// Every link, sorted by graph and member: for explanations and for links that hold for a time.
     links: Vec<Link>,
+    /// By role definition: its links hold for a time, and closures are what they may reach at all.
+    timed: Vec<bool>,
+}
+
+/// Whether one is, or reaches, the other.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) definition: u16,
+    pub(crate) domain: Option<&'a str>,
+    pub(crate) member: &'a str,
+    pub(crate) role: &'a str,
+    pub(crate) now: Now,
 }
 
 /// One row of role links.
@@ -36,6 +51,7 @@ struct Link {
     member: u32,
     line: u32,
     role: u32,
+    time: LinkTime,
 }
 
 /// Links of one graph in the order of their rows.
@@ -52,13 +68,14 @@ impl Roles {
             reached: Vec::new(),
             shared: None,
             links: Vec::new(),
+            timed: Vec::new(),
         }
     }
 
     /// Builds the closures of `links`, one list per role definition.
     pub(crate) fn build(
         links: &[Vec<Row<'_>>],
-        arities: &[(String, usize)],
+        definitions: &[RoleDefinition],
         dialect: Dialect,
         texts: &mut Texts,
         source: Source<'_>,
@@ -68,17 +85,29 @@ impl Roles {
         if dialect == Dialect::CasbinRs {
             roles.shared = Some(texts.intern(CASBIN_DEFAULT));
         }
+        roles.timed = definitions.iter().map(|role| role.is_timed).collect();
         let mut graphs: BTreeMap<(u16, u32), Graph> = BTreeMap::new();
-        for (definition, (rows, (_, arity))) in links.iter().zip(arities).enumerate() {
+        for (definition, (rows, role)) in links.iter().zip(definitions).enumerate() {
+            let (arity, is_timed) = (role.arity, role.is_timed);
             let definition = u16::try_from(definition).unwrap_or(u16::MAX);
             for row in rows {
                 let [member, role, rest @ ..] = row.cells.as_slice() else { continue };
-                let domain = rest.first().filter(|_| *arity == 3).map(|text| texts.intern(text));
+                let domain = rest.first().filter(|_| arity == 3).map(|text| texts.intern(text));
+                let time = match row.cells.get(arity..) {
+                    Some([start, end, ..]) if is_timed => LinkTime::parse(start, end),
+                    _ => Ok(LinkTime::ALWAYS),
+                };
+                let time = time.unwrap_or_else(|text| {
+                    let message = format!("expected `YYYY-MM-DD HH:MM:SS` or `_`, got `{text}`");
+                    let span = source.span_of(text);
+                    diagnostics.push(Diagnostic::error(source, span, Code::BadTime, message));
+                    LinkTime::ALWAYS
+                });
                 let key = roles.key(definition, domain);
                 let (member, role) = (texts.intern(member), texts.intern(role));
                 graphs.entry(key).or_default().add(member, role, row.line);
                 let (definition, domain) = key;
-                roles.links.push(Link { definition, domain, member, line: row.line, role });
+                roles.links.push(Link { definition, domain, member, line: row.line, role, time });
             }
         }
         roles.links.sort_unstable();
@@ -144,20 +173,16 @@ impl Roles {
     /// `None` if there is none or both are the same.
     pub(crate) fn path(
         &self,
-        definition: u16,
-        domain: Option<u32>,
+        (definition, domain): (u16, Option<u32>),
         member: u32,
         role: u32,
+        now: Now,
     ) -> Option<Vec<(u32, u32)>> {
         let (definition, domain) = self.key(definition, domain);
         let mut came_from: HashMap<u32, (u32, u32)> = HashMap::new();
         let mut queue = VecDeque::from([member]);
         while let Some(name) = queue.pop_front().filter(|name| *name != role) {
-            let of = |link: &Link| (link.definition, link.domain, link.member);
-            let wanted = (definition, domain, name);
-            let first = self.links.partition_point(|link| of(link) < wanted);
-            let theirs = self.links.get(first..).unwrap_or(&[]).iter();
-            for link in theirs.take_while(|link| of(link) == wanted) {
+            for link in self.links_of((definition, domain), name, now) {
                 if link.role != member && !came_from.contains_key(&link.role) {
                     came_from.insert(link.role, (name, link.line));
                     queue.push_back(link.role);
@@ -175,15 +200,49 @@ impl Roles {
         (!steps.is_empty()).then_some(steps)
     }
 
-    /// Whether `member` is `role` or reaches it.
-    pub(crate) fn has(
+    /// The links of a name that hold at a time.
+    fn links_of(
         &self,
-        texts: &Texts,
-        definition: u16,
-        domain: Option<&str>,
-        member: &str,
-        role: &str,
-    ) -> bool {
+        (definition, domain): (u16, u32),
+        name: u32,
+        now: Now,
+    ) -> impl Iterator<Item = &Link> {
+        let of = |link: &Link| (link.definition, link.domain, link.member);
+        let wanted = (definition, domain, name);
+        let first = self.links.partition_point(|link| of(link) < wanted);
+        let theirs = self.links.get(first..).unwrap_or(&[]).iter();
+        theirs.take_while(move |link| of(link) == wanted).filter(move |link| link.time.holds(now))
+    }
+
+    /// Whether links of a definition hold for a time only.
+    pub(crate) fn is_timed(&self, definition: u16) -> bool {
+        self.timed.get(usize::from(definition)).copied().unwrap_or(false)
+    }
+
+    /// Walks the links that hold, each name once; a closure's size bounds the walk.
+    fn reaches_at(&self, key: (u16, u32), member: u32, role: u32, now: Now) -> bool {
+        let mut seen = [0; ROLES_PER_SUBJECT_MAX];
+        let (mut at, mut len) = (0, 1);
+        seen[0] = member;
+        while let Some(name) = seen.get(at).copied().filter(|_| at < len) {
+            at += 1;
+            for link in self.links_of(key, name, now) {
+                if link.role == role {
+                    return true;
+                }
+                let is_known = seen.get(..len).is_some_and(|seen| seen.contains(&link.role));
+                if let (false, Some(place)) = (is_known, seen.get_mut(len)) {
+                    *place = link.role;
+                    len += 1;
+                }
+            }
+        }
+        false
+    }
+
+    /// Whether `member` is `role` or reaches it.
+    pub(crate) fn has(&self, texts: &Texts, asked: Asked<'_>) -> bool {
+        let Asked { definition, domain, member, role, now } = asked;
         if member == role {
             return true;
         }
@@ -195,7 +254,11 @@ impl Roles {
         let (Some(member), Some(role)) = (texts.find(member), texts.find(role)) else {
             return false;
         };
-        self.closure(definition, domain, member).binary_search(&role).is_ok()
+        let may = self.closure(definition, domain, member).binary_search(&role).is_ok();
+        match may && self.is_timed(definition) {
+            true => self.reaches_at(self.key(definition, domain), member, role, now),
+            false => may,
+        }
     }
 }
 
@@ -281,7 +344,8 @@ mod tests {
         let mut texts = Texts::new(1);
         let mut found = Diagnostics::default();
         let source = Source { file: "policy.csv", text };
-        let arity = [("g".to_owned(), if text.contains(" t") { 3 } else { 2 })];
+        let arity = if text.contains(" t") { 3 } else { 2 };
+        let arity = [RoleDefinition { name: "g".to_owned(), arity, is_timed: false }];
         let roles = Roles::build(&[rows], &arity, dialect, &mut texts, source, &mut found);
         (texts, roles, found.has_errors())
     }
@@ -298,7 +362,9 @@ mod tests {
             ("t2", "alice", "lead", false),
             ("t3", "alice", "lead", false),
         ] {
-            let has = roles.has(&texts, 0, Some(domain), member, role);
+            let now = Now(0);
+            let asked = Asked { definition: 0, domain: Some(domain), member, role, now };
+            let has = roles.has(&texts, asked);
             assert_eq!(has, expected, "{domain} {member} {role}");
         }
     }
@@ -315,7 +381,11 @@ mod tests {
     fn casbin_walks_nine_hops_of_a_pure_chain() {
         let chain: String = (0..12).map(|i| format!("r{i} r{}\n", i + 1)).collect();
         let (texts, roles, _) = roles(&chain, Dialect::CasbinRs);
-        assert!(roles.has(&texts, 0, None, "r0", "r9"));
-        assert!(!roles.has(&texts, 0, None, "r0", "r10"));
+        let has = |role| {
+            let asked = Asked { definition: 0, domain: None, member: "r0", role, now: Now(0) };
+            roles.has(&texts, asked)
+        };
+        assert!(has("r9"));
+        assert!(!has("r10"));
     }
 }

@@ -10,6 +10,7 @@ use crate::diagnostic::{Code, Diagnostic, Diagnostics, Source};
 use crate::dialect::Dialect;
 use crate::model::Model;
 use crate::policy::casbin_text::csv_cells;
+use crate::policy::order::order;
 use crate::policy::rows::seen::Seen;
 use std::collections::HashSet;
 
@@ -26,6 +27,42 @@ pub struct Rows<'a> {
     pub rules: Vec<Row<'a>>,
     /// One list per role definition of the model.
     pub links: Vec<Vec<Row<'a>>>,
+    /// The rules of each context of the model that has its own: rows of `p2`, `p3`, ….
+    pub contexts: Vec<Vec<Row<'a>>>,
+}
+
+impl<'a> Rows<'a> {
+    /// No rows of a model.
+    pub(crate) fn none(model: &Model) -> Rows<'a> {
+        Rows {
+            rules: Vec::new(),
+            links: vec![Vec::new(); model.roles.len()],
+            contexts: vec![Vec::new(); model.contexts.len()],
+        }
+    }
+
+    /// The rows that the context of this position asks.
+    pub fn of_context(&self, model: &Model, position: usize) -> Rows<'a> {
+        let own = self.contexts.get(position);
+        let shares = |context: &crate::model::Context| context.model.prefixes.1 == model.prefixes.1;
+        let rules = match model.contexts.get(position).is_some_and(shares) {
+            true => &self.rules,
+            false => own.unwrap_or(&self.rules),
+        };
+        Rows { rules: rules.clone(), links: self.links.clone(), contexts: Vec::new() }
+    }
+
+    /// Every row with its line.
+    pub fn all(&self) -> impl Iterator<Item = &Row<'a>> {
+        let others = self.links.iter().chain(&self.contexts).flatten();
+        self.rules.iter().chain(others)
+    }
+
+    /// The same, to change them.
+    pub fn all_mut(&mut self) -> impl Iterator<Item = &mut Row<'a>> {
+        let others = self.links.iter_mut().chain(&mut self.contexts).flatten();
+        self.rules.iter_mut().chain(others)
+    }
 }
 
 /// Parses policy.csv against a model.
@@ -36,7 +73,7 @@ pub fn parse_rows<'a>(source: Source<'a>, model: &Model) -> Result<Rows<'a>, Dia
     let mut reader = Reader {
         source,
         model,
-        rows: Rows { rules: Vec::new(), links: vec![Vec::new(); model.roles.len()] },
+        rows: Rows::none(model),
         seen: Seen::default(),
         casbin_seen: HashSet::new(),
         diagnostics: Diagnostics::default(),
@@ -56,11 +93,14 @@ pub fn parse_rows<'a>(source: Source<'a>, model: &Model) -> Result<Rows<'a>, Dia
             break;
         }
     }
-    if reader.rows.rules.len() > RULES_MAX {
+    if reader.rows.all().count() > RULES_MAX {
         reader.error("", Code::BoundExceeded, format!("more than {RULES_MAX} rows"));
     }
-    if let Some(column) = model.priority_column() {
-        reader.order_by(column);
+    reader.check_priorities();
+    let rows = &mut reader.rows;
+    order(&mut rows.rules, &rows.links, model);
+    for (rules, context) in rows.contexts.iter_mut().zip(&model.contexts) {
+        order(rules, &rows.links, &context.model);
     }
     match reader.diagnostics.has_errors() {
         true => Err(reader.diagnostics),
@@ -83,17 +123,20 @@ impl<'a> Reader<'a, '_> {
         self.diagnostics.push(Diagnostic::error(self.source, span, code, message));
     }
 
-    /// The lower number first; rows of one number in the order of the file.
-    fn order_by(&mut self, column: usize) {
-        let mut rules = std::mem::take(&mut self.rows.rules);
-        let priority = |row: &Row<'_>| row.cells.get(column)?.parse::<i64>().ok();
-        for cell in rules.iter().filter(|row| priority(row).is_none()) {
-            let cell = cell.cells.get(column).copied().unwrap_or("");
+    /// A column that orders the rows holds whole numbers.
+    fn check_priorities(&mut self) {
+        let mut wrong = Vec::new();
+        let models = self.model.contexts.iter().map(|context| &context.model);
+        let lists = self.rows.contexts.iter().zip(models);
+        for (rules, model) in std::iter::once((&self.rows.rules, self.model)).chain(lists) {
+            let Some(column) = model.priority_column() else { continue };
+            let cells = rules.iter().map(|row| row.cells.get(column).copied().unwrap_or(""));
+            wrong.extend(cells.filter(|cell| cell.parse::<i64>().is_err()));
+        }
+        for cell in wrong {
             let message = format!("expected a whole number as priority, got `{cell}`");
             self.error(cell, Code::BadPriority, message);
         }
-        rules.sort_by_key(priority);
-        self.rows.rules = rules;
     }
 
     fn strict(&mut self, line: &'a str, number: u32) {
@@ -103,10 +146,11 @@ impl<'a> Reader<'a, '_> {
         }
         let Some(mut cells) = self.cells(text) else { return };
         let ptype = cells.remove(0);
-        let list = match self.role_index(ptype) {
+        let list = match (self.role_index(ptype), self.context_index(ptype)) {
             _ if ptype == "p" => 0,
-            Some(index) => index + 1,
-            None => return self.unknown(ptype),
+            (Some(index), _) => index + 1,
+            (None, Some(index)) => self.rows.links.len() + index + 1,
+            (None, None) => return self.unknown(ptype),
         };
         if let Some(first) = self.seen.line_of(&self.rows, list, &cells) {
             let message = format!("this row stands already in line {first}");
@@ -114,7 +158,10 @@ impl<'a> Reader<'a, '_> {
         }
         let row = Row { cells, line: number };
         let kept = match list.checked_sub(1) {
-            None => self.rule(row, text),
+            None => self.rule(None, row, text),
+            Some(index) if index >= self.rows.links.len() => {
+                self.rule(Some(index - self.rows.links.len()), row, text)
+            }
             Some(index) => self.link(index, row, text),
         };
         if kept {
@@ -123,7 +170,7 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn unknown(&mut self, ptype: &str) {
-        let roles = self.model.roles.iter().map(|(name, _)| name.as_str());
+        let roles = self.model.roles.iter().map(|role| role.name.as_str());
         let message = format!("the model defines no `{ptype}`");
         let span = self.source.span_of(ptype);
         let found = Diagnostic::error(self.source, span, Code::UnknownPtype, message)
@@ -173,39 +220,45 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
-    /// Keeps a rule, unless something is wrong with it.
-    fn rule(&mut self, row: Row<'a>, text: &str) -> bool {
-        let columns = &self.model.policy;
+    /// Keeps a rule of the model or of a context, unless something is wrong with it.
+    fn rule(&mut self, context: Option<usize>, row: Row<'a>, text: &str) -> bool {
+        let found = context.and_then(|index| self.model.contexts.get(index));
+        let model = found.map_or(self.model, |context| &context.model);
+        let columns = &model.policy;
         if row.cells.len() != columns.len() {
             let message = format!(
-                "this rule has {} fields, `p` has {} ({})",
+                "this rule has {} fields, `{}` has {} ({})",
                 row.cells.len(),
+                model.prefixes.1,
                 columns.len(),
                 columns.join(", ")
             );
             self.error(text, Code::FieldCount, message);
             return false;
         }
-        let effect = self.model.effect_column().and_then(|column| row.cells.get(column));
+        let effect = model.effect_column().and_then(|column| row.cells.get(column));
         if let Some(effect) = effect.filter(|effect| !matches!(**effect, "allow" | "deny")) {
             let message = format!("expected allow or deny, got `{effect}`");
             self.error(effect, Code::UnknownEffectValue, message);
             return false;
         }
-        self.rows.rules.push(row);
+        match context.and_then(|index| self.rows.contexts.get_mut(index)) {
+            Some(rules) => rules.push(row),
+            None => self.rows.rules.push(row),
+        }
         true
     }
 
     /// Keeps a role link, unless something is wrong with it.
     fn link(&mut self, index: usize, row: Row<'a>, text: &str) -> bool {
-        let Some((name, arity)) = self.model.roles.get(index) else { return false };
-        if row.cells.len() != *arity {
-            let given = row.cells.len();
-            let message = format!("this link has {given} fields, `{name}` has {arity}");
+        let Some(role) = self.model.roles.get(index) else { return false };
+        if row.cells.len() != role.cells() {
+            let (given, name, expected) = (row.cells.len(), &role.name, role.cells());
+            let message = format!("this link has {given} fields, `{name}` has {expected}");
             self.error(text, Code::FieldCount, message);
             return false;
         }
-        if *arity == 3 && row.cells.get(2) == Some(&"*") {
+        if role.arity == 3 && row.cells.get(2) == Some(&"*") {
             let message = "`*` is no tenant: a role link belongs to one tenant".to_owned();
             self.error(text, Code::WildcardLink, message);
             return false;
@@ -216,7 +269,12 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn role_index(&self, ptype: &str) -> Option<usize> {
-        self.model.roles.iter().position(|(name, _)| name == ptype)
+        self.model.roles.iter().position(|role| role.name == ptype)
+    }
+
+    /// The context whose own rules these are.
+    fn context_index(&self, ptype: &str) -> Option<usize> {
+        self.model.contexts.iter().position(|context| context.model.prefixes.1 == ptype)
     }
 
     /// As the `casbin` crate: unknown rows vanish, a doubled row moves to the end.
@@ -227,7 +285,7 @@ impl<'a> Reader<'a, '_> {
         if ptype == "p" {
             push_or_move(&mut self.rows.rules, &mut self.casbin_seen, ptype, row);
         } else if let Some(index) = self.role_index(ptype) {
-            let arity = self.model.roles.get(index).map_or(2, |(_, arity)| *arity);
+            let arity = self.model.roles.get(index).map_or(2, |role| role.arity);
             if row.cells.len() < arity {
                 let message = format!("this link has fewer than {arity} fields");
                 return self.error(line.trim(), Code::FieldCount, message);
@@ -235,6 +293,10 @@ impl<'a> Reader<'a, '_> {
             if let Some(list) = self.rows.links.get_mut(index) {
                 push_or_move(list, &mut self.casbin_seen, ptype, row);
             }
+        } else if let Some(index) = self.context_index(ptype)
+            && let Some(list) = self.rows.contexts.get_mut(index)
+        {
+            push_or_move(list, &mut self.casbin_seen, ptype, row);
         }
     }
 }

@@ -4,12 +4,13 @@
 //! in the tenant column of the `p` rows is a tenant; rows of `*` belong to each. `casbin-rs` never
 //! splits. A tenant that appears only in `g` rows is none.
 
-use crate::bind::Binding;
+use crate::bind::{Binding, Part};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Source};
 use crate::dialect::Dialect;
 use crate::model::Model;
 use crate::policy::alternatives::{Test, alternatives};
-use crate::policy::rows::Rows;
+use crate::policy::order::order;
+use crate::policy::rows::{Row, Rows};
 use std::collections::BTreeMap;
 
 /// Splits `rows` by tenant. Without a tenant token there is one entry under `name`.
@@ -23,41 +24,20 @@ pub fn split<'a>(
     name: &str,
     source: Source<'_>,
 ) -> Result<BTreeMap<String, Rows<'a>>, Diagnostics> {
-    let token = match (binding.tenant_token(), model.dialect) {
-        (Some(token), Dialect::Strict) => token,
-        _ => return Ok(BTreeMap::from([(name.to_owned(), rows)])),
-    };
-    let Some(column) = implied_column(model, token) else {
-        let mut found = Diagnostics::default();
-        let message =
-            "the matcher does not demand that rule and request have one tenant".to_owned();
-        let token = model.request.get(token).map_or("dom", String::as_str);
-        found.push(
-            Diagnostic::error(source, model.matcher_span, Code::DomainNotImplied, message)
-                .help(format!("add `&& r.{token} == p.{token}` to every alternative")),
-        );
-        return Err(found);
-    };
+    if binding.tenant_token().is_none() || model.dialect != Dialect::Strict {
+        return Ok(BTreeMap::from([(name.to_owned(), rows)]));
+    }
     let mut tenants: BTreeMap<&'a str, Rows<'a>> = BTreeMap::new();
-    let none = || Rows { rules: Vec::new(), links: vec![Vec::new(); model.roles.len()] };
-    let mut of_all = Vec::new();
-    for row in rows.rules {
-        match row.cells.get(column).copied().unwrap_or("") {
-            "*" => of_all.push(row),
-            tenant => tenants.entry(tenant).or_insert_with(none).rules.push(row),
-        }
+    let of_model = column_of(model, &binding.parts, source)?;
+    share(rows.rules, of_model, None, model, &mut tenants);
+    let contexts = model.contexts.iter().zip(&binding.contexts);
+    for (index, ((context, parts), rules)) in contexts.zip(rows.contexts).enumerate() {
+        let column = column_of(&context.model, parts, source)?;
+        share(rules, column, Some(index), model, &mut tenants);
     }
-    for (tenant, own) in &mut tenants {
-        for mut row in of_all.iter().cloned() {
-            // `*` becomes the tenant itself: the matcher's equality then holds for the row.
-            row.cells.splice(column..=column, [*tenant]);
-            own.rules.push(row);
-        }
-        own.rules.sort_by_key(|row| row.line);
-    }
-    for (position, (links, (_, arity))) in rows.links.into_iter().zip(&model.roles).enumerate() {
+    for (position, (links, role)) in rows.links.into_iter().zip(&model.roles).enumerate() {
         for link in links {
-            let tenant = link.cells.get(2).filter(|_| *arity == 3);
+            let tenant = link.cells.get(2).filter(|_| role.arity == 3);
             let theirs: Vec<&mut Rows<'a>> = match tenant {
                 Some(tenant) => tenants.get_mut(tenant).into_iter().collect(),
                 None => tenants.values_mut().collect(),
@@ -67,7 +47,68 @@ pub fn split<'a>(
             }
         }
     }
+    for own in tenants.values_mut() {
+        order(&mut own.rules, &own.links, model);
+        for (rules, context) in own.contexts.iter_mut().zip(&model.contexts) {
+            order(rules, &own.links, &context.model);
+        }
+    }
     Ok(tenants.into_iter().map(|(tenant, own)| (tenant.to_owned(), own)).collect())
+}
+
+/// The column of the tenant in the rules of a model or context.
+fn column_of(model: &Model, parts: &[Part], source: Source<'_>) -> Result<usize, Diagnostics> {
+    let token = parts.iter().position(|part| *part == Part::Tenant);
+    if let Some(column) = token.and_then(|token| implied_column(model, token)) {
+        return Ok(column);
+    }
+    let mut found = Diagnostics::default();
+    let message = "the matcher does not demand that rule and request have one tenant".to_owned();
+    let token = token.and_then(|token| model.request.get(token)).map_or("dom", String::as_str);
+    let (r, p) = &model.prefixes;
+    found.push(
+        Diagnostic::error(source, model.matcher_span, Code::DomainNotImplied, message)
+            .help(format!("add `&& {r}.{token} == {p}.{token}` to every alternative")),
+    );
+    Err(found)
+}
+
+/// Gives each tenant the rules that are its own, and those of `*`.
+fn share<'a>(
+    rules: Vec<Row<'a>>,
+    column: usize,
+    context: Option<usize>,
+    model: &Model,
+    tenants: &mut BTreeMap<&'a str, Rows<'a>>,
+) {
+    let mut of_all = Vec::new();
+    for row in rules {
+        match row.cells.get(column).copied().unwrap_or("") {
+            "*" => of_all.push(row),
+            tenant => {
+                let own = tenants.entry(tenant).or_insert_with(|| Rows::none(model));
+                own.rules_of(context).push(row);
+            }
+        }
+    }
+    for (tenant, own) in tenants {
+        let rules = own.rules_of(context);
+        for mut row in of_all.iter().cloned() {
+            // `*` becomes the tenant itself: the matcher's equality then holds for the row.
+            row.cells.splice(column..=column, [*tenant]);
+            rules.push(row);
+        }
+        rules.sort_by_key(|row| row.line);
+    }
+}
+
+impl<'a> Rows<'a> {
+    fn rules_of(&mut self, context: Option<usize>) -> &mut Vec<Row<'a>> {
+        match context.and_then(|index| self.contexts.get_mut(index)) {
+            Some(rules) => rules,
+            None => &mut self.rules,
+        }
+    }
 }
 
 /// The column that every alternative of the matcher compares with the tenant token.

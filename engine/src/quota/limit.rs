@@ -179,7 +179,14 @@ pub fn condition_tokens(model: &Model, binding: &Binding) -> Vec<String> {
 /// # Errors
 /// As `parse_expression`; `p` and role functions are unknown here.
 pub fn parse_condition(text: &str, tokens: &[String]) -> Result<Condition, Vec<ParseError>> {
-    let names = Names { request: tokens, policy: &[], roles: &[], dialect: Dialect::Strict };
+    let names = Names {
+        request: tokens,
+        policy: &[],
+        prefixes: ("r", "p"),
+        roles: &[],
+        functions: &[],
+        dialect: Dialect::Strict,
+    };
     parse(text, names).map(|expr| Condition { expr, text: text.to_owned() })
 }
 

@@ -7,6 +7,7 @@
 use crate::bounds::LIMITS_PER_REQUEST_MAX;
 use crate::cell::{Cells, Key, ValuesHash};
 use crate::expr::eval_strict::Machine;
+use crate::now::Now;
 use crate::quota::bucket::{Check, check, give_back, remaining};
 use crate::quota::limit::{Compiled, Dimensions, Mode, Quotas, Stage};
 use crate::request::Amount;
@@ -234,7 +235,8 @@ impl Quotas {
     fn applies(&self, limit: &Compiled, slots: &[Value<'_>]) -> bool {
         let Some(when) = limit.when else { return true };
         let fuel = crate::bounds::FUEL_PER_DECISION;
-        let mut machine = Machine { code: &self.code, facts: &self.facts, slots, fuel };
+        let mut machine =
+            Machine { code: &self.code, facts: &self.facts, slots, fuel, now: Now(0) };
         machine.truth(when, 0) != Some(false)
     }
 }

@@ -1,6 +1,8 @@
 //! The layout, the hash tables and the scan find the same rule.
 
-use tollgate_engine::{Dialect, PolicySet, Source, Value};
+use tollgate_engine::{Dialect, Now, PolicySet, Source, Value};
+
+const NOW: Now = Now(0);
 
 const HEAD: &str = "[request_definition]\nr = sub, dom, obj, act\n[policy_definition]\n\
     p = sub, dom, obj, act, eft\n[role_definition]\ng = _, _, _\ng2 = _, _\n[policy_effect]\n\
@@ -100,11 +102,11 @@ fn the_layout_its_twin_and_the_scan_answer_alike() {
                     _ => Value::Str(act),
                 })
                 .collect();
-            let (verdict, lines) = set.evaluate_counting_lines(&tuple);
+            let (verdict, lines) = set.evaluate_counting_lines(&tuple, NOW);
             let context = format!("case {case}: {tuple:?}\n{matcher}\n{}", rows.text);
-            assert_eq!(verdict, set.evaluate(&tuple), "{context}");
-            assert_eq!(verdict, set.evaluate_by_index(&tuple), "{context}");
-            assert_eq!(verdict, set.evaluate_by_scan(&tuple), "{context}");
+            assert_eq!(verdict, set.evaluate(&tuple, NOW), "{context}");
+            assert_eq!(verdict, set.evaluate_by_index(&tuple, NOW), "{context}");
+            assert_eq!(verdict, set.evaluate_by_scan(&tuple, NOW), "{context}");
             lines_most = lines_most.max(lines);
             match verdict.is_allow() {
                 true => allowed += 1,

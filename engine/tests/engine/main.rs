@@ -1,7 +1,10 @@
 //! The engine as its hosts use it: decisions, quotas, bounds. No IO, time is made up.
 
+mod compare;
 mod decide;
 mod layout;
+mod lint;
+mod perm;
 mod policies;
 mod quota;
 mod table;

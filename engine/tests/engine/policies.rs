@@ -2,9 +2,11 @@
 
 use tollgate_engine::bounds::{ALTERNATIVES_MAX, SLOTS_MAX};
 use tollgate_engine::{
-    Binding, Code, Diagnostics, Dialect, PolicySet, Source, Value, Verdict, bind, parse_model,
+    Binding, Code, Diagnostics, Dialect, Now, PolicySet, Source, Value, Verdict, bind, parse_model,
     parse_rows, split,
 };
+
+const NOW: Now = Now(0);
 
 fn model(tokens: &str, columns: &str, roles: &str, effect: &str, matcher: &str) -> String {
     let roles =
@@ -46,8 +48,8 @@ fn an_unknown_deny_rule_denies_and_an_unknown_allow_rule_does_not_allow() {
         (Value::Int(17), "drop", Verdict::NoRule),
     ] {
         let tuple = [age, Value::Str(act)];
-        assert_eq!(set.evaluate(&tuple), expected, "{age:?} {act}");
-        assert_eq!(set.evaluate_by_scan(&tuple), expected, "{age:?} {act} by scan");
+        assert_eq!(set.evaluate(&tuple, NOW), expected, "{age:?} {act}");
+        assert_eq!(set.evaluate_by_scan(&tuple, NOW), expected, "{age:?} {act} by scan");
     }
 }
 
@@ -71,8 +73,8 @@ fn a_list_of_the_request_is_indexed() {
                 _ => Value::Str(act),
             })
             .collect();
-        assert_eq!(set.evaluate(&tuple), set.evaluate_by_scan(&tuple));
-        set.evaluate(&tuple)
+        assert_eq!(set.evaluate(&tuple, NOW), set.evaluate_by_scan(&tuple, NOW));
+        set.evaluate(&tuple, NOW)
     };
     assert_eq!(ask("platform", &admin, &[], "tenant:create"), Verdict::Allow { rule: Some(0) });
     assert_eq!(ask("tenant", &admin, &[], "tenant:create"), Verdict::NoRule);
@@ -109,7 +111,7 @@ fn tenants_are_split_and_never_meet() {
             _ => Value::Str(obj),
         };
         let tuple: Vec<Value<'_>> = set.slots().iter().map(slot).collect();
-        set.evaluate(&tuple).is_allow()
+        set.evaluate(&tuple, NOW).is_allow()
     };
     assert!(ask("north", "x") && ask("north", "y") && !ask("north", "z"));
     assert!(!ask("south", "z") && !ask("south", "x"));
@@ -173,7 +175,7 @@ fn alternatives_beyond_the_bound_are_scanned_with_a_warning() {
         let tuple =
             |slot: &tollgate_engine::Slot| Value::Str(if slot.token == 0 { "a" } else { "3" });
         let tuple: Vec<Value<'_>> = set.slots().iter().map(tuple).collect();
-        assert_eq!(set.evaluate(&tuple), Verdict::Allow { rule: Some(0) });
+        assert_eq!(set.evaluate(&tuple, NOW), Verdict::Allow { rule: Some(0) });
     }
 }
 
@@ -207,7 +209,7 @@ fn priority_is_the_order_of_rows() {
         ("b", "drop", Verdict::Allow { rule: Some(2) }),
         ("c", "read", Verdict::NoRule),
     ] {
-        assert_eq!(set.evaluate(&[Value::Str(sub), Value::Str(act)]), expected, "{sub} {act}");
+        assert_eq!(set.evaluate(&[Value::Str(sub), Value::Str(act)], NOW), expected, "{sub} {act}");
     }
 }
 
@@ -224,7 +226,7 @@ fn rows_bring_expressions_that_load_or_say_where_not() {
             _ => Value::Missing,
         };
         let tuple: Vec<Value<'_>> = set.slots().iter().map(read).collect();
-        set.evaluate(&tuple).is_allow()
+        set.evaluate(&tuple, NOW).is_allow()
     };
     for (rule, age, expected) in [
         ("r.sub.age >= 18", 18, true),
@@ -266,7 +268,7 @@ fn a_priority_column_is_the_order_of_the_rows() {
     {
         let read = |slot: &tollgate_engine::Slot| Value::Str([subject, object][slot.token]);
         let tuple: Vec<Value<'_>> = set.slots().iter().map(read).collect();
-        let verdict = set.evaluate(&tuple);
+        let verdict = set.evaluate(&tuple, NOW);
         let rule = match verdict {
             Verdict::Allow { rule } => rule,
             _ => None,

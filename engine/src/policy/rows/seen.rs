@@ -14,7 +14,7 @@ pub(super) struct Seen {
 #[derive(Clone, Copy)]
 struct Stand {
     hash: u64,
-    /// 0 for rules, the number of its definition from 1 for a role link.
+    /// 0 for rules, the number of its definition from 1 for a role link, contexts behind them.
     list: u32,
     position: u32,
 }
@@ -42,11 +42,14 @@ impl Seen {
 }
 
 impl<'a> Rows<'a> {
-    /// The rules, or the links of a role definition counted from 1.
+    /// The rules, the links of a role definition counted from 1, or behind them the rules of a context.
     fn list(&self, list: usize) -> &[Row<'a>] {
         match list.checked_sub(1) {
             None => &self.rules,
-            Some(definition) => self.links.get(definition).map_or(&[], Vec::as_slice),
+            Some(index) => {
+                let mut lists = self.links.iter().chain(&self.contexts);
+                lists.nth(index).map_or(&[], Vec::as_slice)
+            }
         }
     }
 }

@@ -1,6 +1,9 @@
 //! The command line as people run it: golden findings, exit codes, `up` and the lines it prints,
 //! and the console blocks of the README.
 
+mod lint;
+mod policy;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -194,20 +197,26 @@ fn every_finding_looks_as_it_should() {
         assert!(if warns { code != Some(4) } else { code == Some(4) }, "{label}: {code:?}");
         all.push_str(&format!("── {label}\n{}\n", shown.trim_end()));
     }
-    let path = format!("{}/tests/golden/findings.txt", env!("CARGO_MANIFEST_DIR"));
+    golden("findings.txt", &all);
+}
+
+/// What is shown is what a file keeps.
+fn golden(name: &str, shown: &str) {
+    let path = format!("{}/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"));
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::create_dir_all(Path::new(&path).parent().unwrap()).unwrap();
-        std::fs::write(&path, &all).unwrap();
+        std::fs::write(&path, shown).unwrap();
     }
     assert!(
-        std::fs::read_to_string(&path).unwrap_or_default() == all,
-        "UPDATE_GOLDEN=1 shows the change:\n{all}"
+        std::fs::read_to_string(&path).unwrap_or_default() == shown,
+        "UPDATE_GOLDEN=1 shows the change:\n{shown}"
     );
 }
 
 #[test]
 fn every_code_has_a_bad_folder_or_a_test_of_the_sidecar() {
-    let labels: Vec<&str> = bad_folders().iter().map(|(label, _)| *label).collect();
+    let mut labels: Vec<&str> = bad_folders().iter().map(|(label, _)| *label).collect();
+    labels.extend(lint::folders().iter().map(|(label, ..)| *label));
     let elsewhere = ["duplicate-tenant", "unknown-variable"];
     for code in tollgate_engine::Code::ALL {
         let name = code.name();
