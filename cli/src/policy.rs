@@ -1,5 +1,6 @@
 //! `tollgate policy …`: what one does with policy files, without a sidecar.
 
+mod can;
 mod diff;
 mod enforce;
 mod fmt;
@@ -18,6 +19,10 @@ pub(crate) enum Command {
     Lint(lint::Arguments),
     /// Say which requests gain or lose between two versions of a policy
     Diff(diff::Arguments),
+    /// Say who may do this on that
+    WhoCan(can::WhoCan),
+    /// Say what somebody may do
+    WhatCan(can::WhatCan),
     /// Put the columns of policy.csv in line; no rule changes
     Fmt(fmt::Arguments),
     /// Ask a model and policy about one request tuple, bound by position
@@ -29,6 +34,8 @@ pub(crate) fn run(command: &Command) -> Exit {
         Command::Test(arguments) => test::run(arguments),
         Command::Lint(arguments) => lint::run(arguments),
         Command::Diff(arguments) => diff::run(arguments),
+        Command::WhoCan(arguments) => can::who(arguments),
+        Command::WhatCan(arguments) => can::what(arguments),
         Command::Fmt(arguments) => fmt::run(arguments),
         Command::Enforce(arguments) => enforce::run(arguments),
     }

@@ -4,7 +4,6 @@
 //! the comparison is exact; otherwise it is a sample, and says so.
 
 use crate::bind::Part;
-use crate::cell::Cells;
 use crate::decide::{Scratch, TenantState};
 use crate::now::Now;
 use crate::reason::Reason;
@@ -60,7 +59,6 @@ pub fn compare(
     name: &str,
     before: Option<&TenantState>,
     after: Option<&TenantState>,
-    cells: &Cells<'_>,
     now: Now,
 ) -> Comparison {
     let universes = [before, after].into_iter().flatten().map(Universe::of);
@@ -68,13 +66,13 @@ pub fn compare(
     let axes = Axes::of(&universe);
     let whole = axes.count();
     let mut comparison = Comparison {
-        is_exact: universe.is_whole && whole.is_some_and(|count| count <= COMPARED_REQUESTS_MAX),
+        is_exact: universe.is_whole() && whole.is_some_and(|count| count <= COMPARED_REQUESTS_MAX),
         ..Comparison::default()
     };
     let count = whole.map_or(COMPARED_REQUESTS_MAX, |count| count.min(COMPARED_REQUESTS_MAX));
     let is_walk = whole == Some(count);
     let mut random = Stride::new();
-    let mut asker = Asker { name, cells, now, scratch: Scratch::default() };
+    let mut asker = Asker { name, now, scratch: Scratch::default() };
     for at in 0..count {
         let chosen = axes.pick(|radix| if is_walk { None } else { Some(random.below(radix)) }, at);
         let both = [before, after].map(|state| asker.ask(state, &chosen));
@@ -215,7 +213,6 @@ impl Stride {
 
 struct Asker<'a> {
     name: &'a str,
-    cells: &'a Cells<'a>,
     now: Now,
     scratch: Scratch,
 }
@@ -257,8 +254,7 @@ impl Asker<'_> {
             attributes: &attributes,
             amounts: None,
         };
-        let decision =
-            state.decide_without_taking(self.cells, &request, self.now, &mut self.scratch);
+        let decision = state.decide_policy(&request, self.now, &mut self.scratch);
         let line = decision.rule.map(|rule| state.policy().rule_line(rule));
         Answer { reason: decision.reason, line }
     }

@@ -193,28 +193,74 @@ impl TenantState {
         is_trial: bool,
     ) -> Decision {
         let mut decision = Decision::refuse(Reason::BadRequest, self.version);
-        if !is_well_formed(request) {
-            return decision;
-        }
-        let Some(resource) = path::decode(request.resource.id, &mut scratch.path) else {
-            decision.reason = Reason::AmbiguousPath;
-            return decision;
+        let request = match self.admitted(request, now, scratch) {
+            Ok(request) => request,
+            Err(reason) => {
+                decision.reason = reason;
+                return decision;
+            }
         };
-        let resource = Entity { id: resource, ..request.resource };
-        let request = Request { resource, ..*request };
-        let refused = (self.freshness.refusal(now))
-            .or_else(|| self.kill_lane.refusal(&request))
-            .or_else(|| self.territory.refusal(&request));
-        if let Some(reason) = refused {
-            decision.reason = reason;
-            return decision;
-        }
         self.quotas.slots.with(&request, |slots| {
             let (amounts, now_ns, stage) = (request.amounts, now.0, Stage::BeforePolicy);
             let ask = Ask { cells, slots, amounts, now_ns, stage, is_trial };
             self.weigh(&request, ask, &mut decision);
         });
         decision
+    }
+
+    /// What the policy alone says, limits not asked: for searches and comparisons.
+    pub fn decide_policy(
+        &self,
+        request: &Request<'_>,
+        now: Now,
+        scratch: &mut Scratch,
+    ) -> Decision {
+        let mut decision = Decision::refuse(Reason::BadRequest, self.version);
+        match self.admitted(request, now, scratch) {
+            Ok(request) => self.ask_policy(&request, now, &mut (), &mut decision),
+            Err(reason) => decision.reason = reason,
+        }
+        decision
+    }
+
+    /// The request as rules see it, unless something before the policy refuses it.
+    fn admitted<'r>(
+        &self,
+        request: &Request<'r>,
+        now: Now,
+        scratch: &'r mut Scratch,
+    ) -> Result<Request<'r>, Reason> {
+        if !is_well_formed(request) {
+            return Err(Reason::BadRequest);
+        }
+        let decoded = path::decode(request.resource.id, &mut scratch.path);
+        let id = decoded.ok_or(Reason::AmbiguousPath)?;
+        let request = Request { resource: Entity { id, ..request.resource }, ..*request };
+        let refused = (self.freshness.refusal(now))
+            .or_else(|| self.kill_lane.refusal(&request))
+            .or_else(|| self.territory.refusal(&request));
+        match refused {
+            Some(reason) => Err(reason),
+            None => Ok(request),
+        }
+    }
+
+    fn ask_policy(
+        &self,
+        request: &Request<'_>,
+        now: Now,
+        reads: &mut impl Reads,
+        decision: &mut Decision,
+    ) {
+        let Some(asked) = self.asked(request) else { return };
+        let verdict = asked.with(request, |tuple| asked.policy.evaluate_reading(tuple, now, reads));
+        decision.rule = verdict.rule().map(|rule| rule + asked.first_rule);
+        decision.reason = match verdict {
+            Verdict::Allow { .. } => Reason::Allow,
+            Verdict::Deny { .. } => Reason::PolicyDenied,
+            Verdict::Error { .. } => Reason::PolicyError,
+            Verdict::NoRule => Reason::NoRule,
+        };
     }
 
     /// Policy and limits.
@@ -224,17 +270,7 @@ impl TenantState {
         if self.quotas.has_early && !self.take(ask, &mut hashes, decision) {
             return;
         }
-        let Some(asked) = self.asked(request) else { return };
-        let (now, mut reads) = (Now(ask.now_ns), Fetching(ask.cells));
-        let verdict =
-            asked.with(request, |tuple| asked.policy.evaluate_reading(tuple, now, &mut reads));
-        decision.rule = verdict.rule().map(|rule| rule + asked.first_rule);
-        decision.reason = match verdict {
-            Verdict::Allow { .. } => Reason::Allow,
-            Verdict::Deny { .. } => Reason::PolicyDenied,
-            Verdict::Error { .. } => Reason::PolicyError,
-            Verdict::NoRule => Reason::NoRule,
-        };
+        self.ask_policy(request, Now(ask.now_ns), &mut Fetching(ask.cells), decision);
         if decision.is_allow() && !self.quotas.is_empty() {
             self.take(Ask { stage: Stage::AfterPolicy, ..ask }, &mut hashes, decision);
         }

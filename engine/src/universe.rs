@@ -31,14 +31,16 @@ pub struct Universe {
     pub places: BTreeMap<Place, BTreeSet<Choice>>,
     /// Names that roles have: no subject is meant by them.
     pub roles: BTreeSet<String>,
-    /// Every request is like one of the universe's, where each place has one more value that nobody names.
-    pub is_whole: bool,
+    /// Places of which more values are told apart than are named.
+    pub partial: BTreeSet<Place>,
+    /// Links that hold for a time are asked: it is the universe of a moment.
+    pub is_timed: bool,
 }
 
 impl Universe {
     /// The universe of a tenant's policy, its contexts included.
     pub fn of(state: &TenantState) -> Universe {
-        let mut universe = Universe { is_whole: true, ..Universe::default() };
+        let mut universe = Universe::default();
         let names = state.policy().contexts.iter().map(|(name, _)| Choice::Text(name.clone()));
         let mut contexts: BTreeSet<Choice> = names.collect();
         if !contexts.is_empty() {
@@ -58,8 +60,14 @@ impl Universe {
             self.places.entry(place).or_default().extend(choices);
         }
         self.roles.extend(other.roles);
-        self.is_whole &= other.is_whole;
+        self.partial.extend(other.partial);
+        self.is_timed |= other.is_timed;
         self
+    }
+
+    /// Whether every request is like one of the universe's, where each place has one more value that nobody names.
+    pub fn is_whole(&self) -> bool {
+        self.partial.is_empty() && !self.is_timed
     }
 
     /// A text that no place of the universe holds.
@@ -91,25 +99,28 @@ impl Reader<'_> {
         for slot in 0..self.policy.code.slots.len() {
             self.put(slot, []);
         }
-        if !self.policy.code.evals.is_empty() || !self.policy.code.functions.is_empty() {
-            self.universe.is_whole = false;
-        }
         self.node(self.policy.matcher);
         for root in self.policy.facts.row_evals.iter().filter(|root| **root != NodeId::MAX) {
             self.node(*root);
         }
     }
 
-    fn put(&mut self, slot: usize, choices: impl IntoIterator<Item = Choice>) {
-        let Some(slot) = self.policy.code.slots.get(slot) else { return };
-        let Some(part) = self.parts.get(slot.token).copied() else { return };
+    fn place(&self, slot: usize) -> Option<Place> {
+        let slot = self.policy.code.slots.get(slot)?;
+        let part = self.parts.get(slot.token).copied()?;
         let path = match (part, slot.path.as_str()) {
             (Part::Subject | Part::Resource | Part::Tenant, "id") | (Part::Action, "name") => "",
             (_, path) => path,
         };
-        let known = self.universe.places.entry((part, path.to_owned())).or_default();
+        Some((part, path.to_owned()))
+    }
+
+    fn put(&mut self, slot: usize, choices: impl IntoIterator<Item = Choice>) {
+        let Some(place) = self.place(slot) else { return };
+        let has_path = !place.1.is_empty();
+        let known = self.universe.places.entry(place).or_default();
         known.extend(choices);
-        if !path.is_empty() {
+        if has_path {
             known.insert(Choice::Missing);
         }
     }
@@ -143,8 +154,16 @@ impl Reader<'_> {
         ids.into_iter().map(|id| facts.texts.get(id).to_owned()).collect()
     }
 
-    fn not_whole(&mut self) {
-        self.universe.is_whole = false;
+    /// More values of what a node reads are told apart than are named.
+    fn partial(&mut self, id: NodeId) {
+        let Some(node) = self.at(id) else { return };
+        if let Node::Slot(slot) = node {
+            let place = self.place(usize::from(slot));
+            self.universe.partial.extend(place);
+        }
+        for below in self.policy.code.below(&node) {
+            self.partial(below);
+        }
     }
 
     fn node(&mut self, id: NodeId) {
@@ -175,17 +194,21 @@ impl Reader<'_> {
                 self.patterns(text, Function::KeyMatch, pattern);
             }
             Some(Node::IpMatch(text, network)) => self.patterns(text, Function::IpMatch, network),
-            Some(Node::Get { text, site, .. }) => self.pattern(text, site),
-            Some(Node::Negate(_) | Node::Arithmetic(..) | Node::Custom { .. } | Node::Eval(_)) => {
-                self.not_whole()
+            Some(Node::Get { text, site, name }) => {
+                self.pattern(text, site);
+                self.partial(name);
             }
+            // The rows' own expressions are read for themselves.
+            Some(Node::Eval(_)) => {}
+            Some(Node::Negate(_) | Node::Arithmetic(..) | Node::Custom { .. }) => self.partial(id),
         }
     }
 
     fn compare(&mut self, operator: Operator, left: NodeId, right: NodeId) {
         let is_equality = matches!(operator, Operator::Equal | Operator::NotEqual);
         if !is_equality {
-            self.not_whole();
+            self.partial(left);
+            self.partial(right);
         }
         for (one, other) in [(left, right), (right, left)] {
             match (self.slot(one), self.texts(other), self.constant(other)) {
@@ -197,7 +220,7 @@ impl Reader<'_> {
                     return self.put(slot, [true, false].map(Choice::Bool));
                 }
                 (Some(slot), None, Some(Value::Int(int))) => {
-                    self.not_whole();
+                    self.partial(one);
                     let around = [int.saturating_sub(1), int, int.saturating_add(1)];
                     return self.put(slot, around.map(Choice::Int));
                 }
@@ -205,8 +228,8 @@ impl Reader<'_> {
             }
         }
         if self.texts(left).is_none() || self.texts(right).is_none() {
-            self.not_whole();
             for side in [left, right] {
+                self.partial(side);
                 if self.slot(side).is_none() {
                     self.node(side);
                 }
@@ -224,7 +247,8 @@ impl Reader<'_> {
     }
 
     fn list(&mut self, needle: NodeId, list: NodeId) {
-        self.not_whole();
+        self.partial(needle);
+        self.partial(list);
         let (Some(slot), Some(texts)) = (self.slot(list), self.texts(needle)) else { return };
         let one = |text: String| Choice::List(vec![text]);
         self.put(slot, std::iter::once(Choice::List(Vec::new())).chain(texts.into_iter().map(one)));
@@ -232,9 +256,7 @@ impl Reader<'_> {
 
     fn role(&mut self, graph: u16, member: NodeId, role: NodeId, domain: Option<NodeId>) {
         let roles = &self.policy.facts.roles;
-        if roles.is_timed(graph) {
-            self.universe.is_whole = false;
-        }
+        self.universe.is_timed |= roles.is_timed(graph);
         let texts = &self.policy.facts.texts;
         let name = |id: u32| texts.get(id).to_owned();
         let mut members: BTreeSet<String> = BTreeSet::new();
@@ -251,20 +273,23 @@ impl Reader<'_> {
                 members.extend(roles);
                 self.put(slot, members.into_iter().map(Choice::Text));
             }
-            _ => self.not_whole(),
+            _ => {
+                self.partial(member);
+                self.partial(role);
+            }
         }
         if let Some(node) = domain {
             match (self.slot(node), self.texts(node)) {
                 (Some(slot), _) => self.put(slot, domains.into_iter().map(Choice::Text)),
                 (None, Some(_)) => {}
-                (None, None) => self.not_whole(),
+                (None, None) => self.partial(node),
             }
         }
     }
 
     /// A pattern that was compiled at load.
     fn pattern(&mut self, text: NodeId, site: Site) {
-        self.not_whole();
+        self.partial(text);
         let code = &self.policy.code;
         let (function, patterns) = match site {
             Site::Fixed(at) => match code.fixed.get(usize::from(at)) {
@@ -285,7 +310,8 @@ impl Reader<'_> {
     }
 
     fn patterns(&mut self, text: NodeId, function: Function, pattern: NodeId) {
-        self.not_whole();
+        self.partial(text);
+        self.partial(pattern);
         let (Some(slot), Some(patterns)) = (self.slot(text), self.texts(pattern)) else { return };
         let examples = patterns.iter().flat_map(|pattern| examples(function, pattern));
         let examples: Vec<Choice> = examples.map(Choice::Text).collect();

@@ -6,8 +6,10 @@
 //! the same members as `Tree`s.
 
 mod decision;
+mod search;
 
 pub use decision::{DecisionBody, LimitBody};
+pub use search::{SEARCH_PAGE, SEARCH_PAGE_MAX, Search, seal as seal_page, search};
 
 use crate::frame::{AMOUNTS_MAX, BATCH_MAX};
 use crate::json;

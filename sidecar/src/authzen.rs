@@ -49,6 +49,9 @@ impl Authzen {
                 "policy_decision_point": url,
                 "access_evaluation_endpoint": format!("{url}/access/v1/evaluation"),
                 "access_evaluations_endpoint": format!("{url}/access/v1/evaluations"),
+                "search_subject_endpoint": format!("{url}/access/v1/search/subject"),
+                "search_resource_endpoint": format!("{url}/access/v1/search/resource"),
+                "search_action_endpoint": format!("{url}/access/v1/search/action"),
             })
         })
     }

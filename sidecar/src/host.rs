@@ -6,6 +6,7 @@ use crate::door::{self, Open};
 use crate::http::HttpDoor;
 use crate::loader::Loader;
 use crate::metrics::Metrics;
+use crate::searches::Searches;
 use crate::shared::Shared;
 use crate::snapshot::Snapshots;
 use crate::table::Publisher;
@@ -62,6 +63,7 @@ pub(crate) fn run(config: &Config) -> Result<(), String> {
         cells: HeapTable::new(config.cells, secret),
         clock,
         metrics: Metrics::new(clock.now(), config.cells),
+        searches: Searches::new(random_bytes()?),
         draining: AtomicBool::new(false),
     });
     let mut policies = Policies { shared: Arc::clone(&shared), loader, publisher };
@@ -236,7 +238,11 @@ fn raise_descriptors() {
 }
 
 fn random() -> Result<u64, String> {
-    let mut bytes = [0; 8];
+    Ok(u64::from_le_bytes(random_bytes()?))
+}
+
+fn random_bytes<const N: usize>() -> Result<[u8; N], String> {
+    let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|error| format!("no randomness: {error}"))?;
-    Ok(u64::from_le_bytes(bytes))
+    Ok(bytes)
 }

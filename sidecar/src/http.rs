@@ -12,6 +12,7 @@ mod evaluate;
 mod ops;
 mod reaper;
 mod route;
+mod search;
 mod stream;
 
 pub(crate) use accept::HttpDoor;

@@ -30,6 +30,7 @@ mod log;
 mod metrics;
 mod peers;
 mod probe;
+mod searches;
 mod settings;
 mod shared;
 mod snapshot;

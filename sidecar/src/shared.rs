@@ -4,7 +4,7 @@
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::metrics::{DoorMetrics, Metrics};
-
+use crate::searches::Searches;
 use crate::status::TenantStatus;
 use crate::table::{Table, Tally};
 use arc_swap::{ArcSwap, Guard};
@@ -33,7 +33,7 @@ pub(crate) struct Shared {
     pub(crate) cells: HeapTable,
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
-
+    pub(crate) searches: Searches,
     pub(crate) draining: AtomicBool,
 }
 

@@ -60,6 +60,10 @@ impl Table {
 
 impl Table {
     /// A tenant's state by its name.
+    pub(crate) fn shared_state(&self, tenant: &str) -> Option<Arc<TenantState>> {
+        self.tenants.get(tenant)?.state.clone()
+    }
+
     pub(crate) fn state(&self, tenant: &str) -> Option<&TenantState> {
         self.tenants.get(tenant)?.state.as_deref()
     }

@@ -1,6 +1,5 @@
 //! `tollgate policy diff A B`: which requests gain, lose or are refused for another reason from A to B.
 
-use super::oracles::no_cells;
 use crate::draw;
 use crate::exit::{Exit, fail};
 use crate::folder::FolderFiles;
@@ -63,12 +62,8 @@ fn load(folder: &Path) -> Result<Vec<TenantState>, Exit> {
 
 /// A folder of one tenant is compared with a folder of one tenant, whatever they are called.
 fn by_tenant(before: &[TenantState], after: &[TenantState], now: Now) -> Vec<Compared> {
-    let cells = no_cells();
     if let ([one], [other]) = (before, after) {
-        return vec![(
-            other.name().to_owned(),
-            compare(one.name(), Some(one), Some(other), &cells, now),
-        )];
+        return vec![(other.name().to_owned(), compare(one.name(), Some(one), Some(other), now))];
     }
     let names: BTreeSet<&str> = before.iter().chain(after).map(TenantState::name).collect();
     let of = |states: &'_ [TenantState], name: &str| {
@@ -77,7 +72,7 @@ fn by_tenant(before: &[TenantState], after: &[TenantState], now: Now) -> Vec<Com
     let compared = names.into_iter().map(|name| {
         let (one, other) = (of(before, name), of(after, name));
         let (one, other) = (one.and_then(|at| before.get(at)), other.and_then(|at| after.get(at)));
-        (name.to_owned(), compare(name, one, other, &cells, now))
+        (name.to_owned(), compare(name, one, other, now))
     });
     compared.collect()
 }

@@ -43,3 +43,33 @@ fn diff_opens_with_its_counts_and_says_how_it_knows() {
     assert_eq!(diff(&["one", "bad"]).0, Some(4));
     assert_eq!(diff(&["one", "nowhere"]).0, Some(2));
 }
+
+#[test]
+fn who_can_and_what_can_name_people_and_rules() {
+    let folder = Folder::new();
+    let rows = "p, staff, read\np, bob, write\ng, alice, staff\ng, carl, staff\n";
+    folder.write("one/model.conf", EQUAL.as_bytes());
+    folder.write("one/policy.csv", rows.as_bytes());
+    let ask = |arguments: &[&str]| {
+        let output = run(&folder.0, &[&["policy"], arguments].concat());
+        (output.status.code(), text(&output.stdout))
+    };
+    let who = "alice  read  x   policy.csv:1\ncarl  read  x   policy.csv:1\n2 answers · exact\n";
+    assert_eq!(ask(&["who-can", "one", "read", "x"]), (Some(0), who.to_owned()));
+    let (_, first) = ask(&["who-can", "one", "read", "x", "--limit", "1"]);
+    assert!(first.ends_with("1 answers · exact · more with --after \"alice\"\n"), "{first}");
+    let (_, next) = ask(&["who-can", "one", "read", "x", "--after", "bob"]);
+    assert!(next.starts_with("carl  read"), "{next}");
+    assert_eq!(ask(&["who-can", "one", "fly", "x"]), (Some(1), "0 answers · exact\n".to_owned()));
+    let (code, shown) = ask(&["who-can", "one", "read", "x", "--json"]);
+    let json: Json = serde_json::from_str(&shown).unwrap();
+    assert_eq!((code, &json["answers"][0]["rule"]), (Some(0), &Json::from("policy.csv:1")));
+    assert_eq!(ask(&["who-can", "one", "read", "x", "-t", "other"]).0, Some(2));
+
+    folder.write("two/model.conf", MODEL.as_bytes());
+    folder.write("two/policy.csv", ROWS.as_bytes());
+    let (code, shown) = ask(&["what-can", "two", "alice"]);
+    assert_eq!(code, Some(0));
+    assert!(shown.starts_with("alice  read  /docs/one   policy.csv:1\n"), "{shown}");
+    assert!(shown.contains("others may, too"), "{shown}");
+}

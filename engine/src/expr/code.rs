@@ -145,6 +145,32 @@ impl Code {
         Ok(self.push(node))
     }
 
+    /// The nodes that a node reads.
+    pub(crate) fn below(&self, node: &Node) -> Vec<NodeId> {
+        let list = |first: u32, len: u32| {
+            self.items.get(first as usize..(first + len) as usize).unwrap_or(&[]).to_vec()
+        };
+        match *node {
+            Node::Constant(_) | Node::Slot(_) | Node::Column(_) | Node::Eval(_) => Vec::new(),
+            Node::Not(inner) | Node::Negate(inner) => vec![inner],
+            Node::And(left, right)
+            | Node::Or(left, right)
+            | Node::Compare(_, left, right)
+            | Node::Arithmetic(_, left, right)
+            | Node::In(left, right)
+            | Node::KeyMatch(left, right)
+            | Node::KeyGet(left, right)
+            | Node::IpMatch(left, right) => vec![left, right],
+            Node::InItems { needle, first, len } => [vec![needle], list(first, len)].concat(),
+            Node::Role { member, role, domain, .. } => {
+                [member, role].into_iter().chain(domain).collect()
+            }
+            Node::Pattern { text, .. } => vec![text],
+            Node::Get { text, name, .. } => vec![text, name],
+            Node::Custom { first, len, .. } => list(first, len),
+        }
+    }
+
     fn push(&mut self, node: Node) -> NodeId {
         self.nodes.push(node);
         wide(self.nodes.len() - 1)

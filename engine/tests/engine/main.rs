@@ -7,4 +7,5 @@ mod lint;
 mod perm;
 mod policies;
 mod quota;
+mod search;
 mod table;

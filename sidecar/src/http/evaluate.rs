@@ -62,7 +62,7 @@ pub(super) async fn many(
 }
 
 /// The head of a request and its whole body, which says that it is JSON.
-async fn read(
+pub(super) async fn read(
     session: &Session,
     request: Request<Incoming>,
     age: Duration,

@@ -2,7 +2,7 @@
 
 use super::answer::{Answer, Refused, echo, request_id};
 use super::stream::Watch;
-use super::{authorize, evaluate, ops};
+use super::{authorize, evaluate, ops, search};
 use crate::grpc::Grpc;
 use crate::http::reaper::TICK;
 use crate::metrics::Door;
@@ -17,6 +17,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 use tollgate_engine::Scratch;
 use tollgate_engine::bounds::FRAME_BYTES_MAX;
+use tollgate_engine::search::Sought;
 
 /// What a connection may ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,11 +103,18 @@ impl Session {
             "/access/v1/evaluation" | "/access/v1/evaluations" | "/v1/settle" if !is_post => {
                 Ok(not_allowed("POST"))
             }
+            _ if sought(path).is_some() && !is_post => Ok(not_allowed("POST")),
             "/access/v1/evaluation" => {
                 self.timed(Door::Http, evaluate::one(self, request, age)).await
             }
             "/access/v1/evaluations" => {
                 self.timed(Door::Http, Box::pin(evaluate::many(self, request, age))).await
+            }
+            "/access/v1/search/subject"
+            | "/access/v1/search/resource"
+            | "/access/v1/search/action" => {
+                let sought = sought(path).unwrap_or(Sought::Subject);
+                Box::pin(search::answer(self, request, sought, age)).await
             }
             "/v1/authorize" => Ok(authorize::answer(self, &request)),
             "/v1/settle" => Err(Refused::new(
@@ -183,6 +191,16 @@ async fn collect(mut body: Incoming) -> Result<Bytes, Refused> {
         };
     }
     Ok(whole)
+}
+
+/// The part of a request that a path of the search API seeks.
+fn sought(path: &str) -> Option<Sought> {
+    match path.strip_prefix("/access/v1/search/")? {
+        "subject" => Some(Sought::Subject),
+        "resource" => Some(Sought::Resource),
+        "action" => Some(Sought::Action),
+        _ => None,
+    }
 }
 
 fn too_large() -> Refused {

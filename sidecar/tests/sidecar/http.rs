@@ -401,3 +401,63 @@ fn the_loopback_listener_serves_health_and_metrics_alone() {
         assert!(String::from_utf8_lossy(&refused.stderr).contains(value));
     }
 }
+
+#[test]
+fn searches_find_who_may_page_by_page() {
+    let folder = folder();
+    write(
+        &folder,
+        "acme/policy.csv",
+        "p, alice, /v1/:x, read\np, bob, /v1/:x, read\np, carl, /v1/:x, write\np, dora, /v1/:x, read\n",
+    );
+    let sidecar = Sidecar::start(folder, &[]);
+    let subject = "/access/v1/search/subject";
+    let asked = |page: Json| {
+        let mut asked = body("x", "/v1/x");
+        asked["subject"] = json!({"type": "user"});
+        asked["page"] = page;
+        asked
+    };
+    let (status, first) = sidecar.evaluate(subject, &asked(json!({"limit": 2})).to_string());
+    assert_eq!(status, 200, "{first}");
+    let people = |names: &[&str]| -> Json {
+        names.iter().map(|name| json!({"type": "user", "id": name})).collect()
+    };
+    assert_eq!(first["results"], people(&["alice", "bob"]));
+    assert_eq!(first["page"]["count"], 2);
+    assert_eq!(first["context"], json!({"exact": true, "version": "1.1"}));
+    let token = first["page"]["next_token"].as_str().unwrap().to_owned();
+    assert!(!token.is_empty());
+    let (_, next) = sidecar.evaluate(subject, &asked(json!({"token": token})).to_string());
+    assert_eq!(next["results"], people(&["dora"]));
+    assert_eq!(next["page"]["next_token"], "");
+    for (name, member, pointer) in [
+        ("page", json!({"token": "guess"}), "/page/token"),
+        ("page", json!({"limit": -1}), "/page/limit"),
+        ("subject", json!({"id": "alice"}), "/subject/type"),
+        ("resource", json!({"type": "path"}), "/resource/id"),
+        ("resource", json!({"type": "path", "id": "/v1/y"}), "/page/token"),
+    ] {
+        let mut asked = asked(json!({"token": token}));
+        asked[name] = member;
+        let (status, answer) = sidecar.evaluate(subject, &asked.to_string());
+        assert_eq!(status, 400, "{answer}");
+        assert_eq!(answer["error"]["details"]["fields"][0]["pointer"], pointer, "{answer}");
+    }
+    let (_, found) =
+        sidecar.evaluate("/access/v1/search/action", &body("carl", "/v1/x").to_string());
+    assert_eq!(found["results"], json!([{"name": "write"}]));
+    let mut resources = body("alice", "ignored");
+    resources["resource"] = json!({"type": "path"});
+    let (_, found) = sidecar.evaluate("/access/v1/search/resource", &resources.to_string());
+    assert_eq!(found["context"]["exact"], false, "a pattern matches more than is named");
+    assert_eq!(found["results"], json!([{"type": "path", "id": "/v1/one"}]));
+    let mut foreign = asked(json!({}));
+    foreign["context"]["tenant"] = json!("nobody");
+    let (status, found) = sidecar.evaluate(subject, &foreign.to_string());
+    assert_eq!((status, &found["results"]), (200, &json!([])));
+    let (status, ..) = sidecar.http(&format!("GET {subject}"), "", "");
+    assert_eq!(status, 405);
+    let (status, ..) = sidecar.http("POST /access/v1/search/policy", "", "");
+    assert_eq!(status, 404);
+}

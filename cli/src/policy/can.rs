@@ -1,0 +1,215 @@
+//! `tollgate policy who-can` and `what-can`: who may do this, what may they do; from files, without a sidecar.
+
+use crate::draw;
+use crate::exit::{Exit, fail};
+use crate::folder::FolderFiles;
+use std::path::{Path, PathBuf};
+use tollgate_engine::search::{Names, Sought};
+use tollgate_engine::{Decision, Entity, Now, Request, Scratch, TenantState, Version};
+use tollgate_proto::bundle::{self, Options};
+
+/// Lines of one page where the caller does not say.
+const PAGE: usize = 100;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Paging {
+    /// The tenant; a folder of one tenant needs none
+    #[arg(short, long)]
+    tenant: Option<String>,
+    /// Answers at most
+    #[arg(long, value_name = "N", default_value_t = PAGE)]
+    limit: usize,
+    /// Go on behind this name
+    #[arg(long, value_name = "NAME")]
+    after: Option<String>,
+    /// Ask as if it were this time (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    at: Option<jiff::Timestamp>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct WhoCan {
+    /// The policy folder
+    dir: PathBuf,
+    action: String,
+    resource: String,
+    #[command(flatten)]
+    paging: Paging,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct WhatCan {
+    /// The policy folder
+    dir: PathBuf,
+    subject: String,
+    #[command(flatten)]
+    paging: Paging,
+}
+
+/// One answer: what is allowed, and the rule that allows it.
+struct Line {
+    subject: String,
+    action: String,
+    resource: String,
+    rule: Option<u32>,
+}
+
+struct Answers {
+    lines: Vec<Line>,
+    next: Option<String>,
+    is_exact: bool,
+}
+
+pub(crate) fn who(arguments: &WhoCan) -> Exit {
+    let state = match load(&arguments.dir, &arguments.paging) {
+        Ok(state) => state,
+        Err(exit) => return exit,
+    };
+    let names = Names::of(&state, Sought::Subject);
+    let request = request(&state, "", &arguments.resource, &arguments.action);
+    let page = (arguments.paging.after.as_deref(), arguments.paging.limit);
+    let found =
+        names.search(&state, &request, page, now(&arguments.paging), &mut Scratch::default());
+    let line = |subject: &String| Line {
+        subject: subject.clone(),
+        action: arguments.action.clone(),
+        resource: arguments.resource.clone(),
+        rule: decide(&state, subject, &arguments.resource, &arguments.action, &arguments.paging)
+            .rule,
+    };
+    let lines = found.names.iter().map(line).collect();
+    let answers = Answers { lines, next: found.next, is_exact: found.is_exact };
+    answers.show(&state, arguments.paging.json)
+}
+
+/// Each resource that the policy names, with each action that is allowed on it; a page is one of resources.
+pub(crate) fn what(arguments: &WhatCan) -> Exit {
+    let state = match load(&arguments.dir, &arguments.paging) {
+        Ok(state) => state,
+        Err(exit) => return exit,
+    };
+    let paging = &arguments.paging;
+    let (actions, resources) =
+        (Names::of(&state, Sought::Action), Names::of(&state, Sought::Resource));
+    let mut answers = Answers { lines: Vec::new(), next: None, is_exact: resources.is_whole() };
+    for resource in resources.behind(paging.after.as_deref()) {
+        let request = request(&state, &arguments.subject, resource, "");
+        let found = actions.search(
+            &state,
+            &request,
+            (None, usize::MAX),
+            now(paging),
+            &mut Scratch::default(),
+        );
+        answers.is_exact &= found.is_exact;
+        for action in found.names {
+            let rule = decide(&state, &arguments.subject, resource, &action, paging).rule;
+            let (subject, resource) = (arguments.subject.clone(), resource.to_owned());
+            answers.lines.push(Line { subject, action, resource, rule });
+        }
+        if answers.lines.len() >= paging.limit {
+            answers.next = Some(resource.to_owned());
+            break;
+        }
+    }
+    answers.show(&state, paging.json)
+}
+
+fn now(paging: &Paging) -> Now {
+    let at = paging.at.unwrap_or_else(jiff::Timestamp::now);
+    Now(u64::try_from(at.as_nanosecond()).unwrap_or(0))
+}
+
+fn request<'r>(
+    state: &'r TenantState,
+    subject: &'r str,
+    resource: &'r str,
+    action: &'r str,
+) -> Request<'r> {
+    let entity = |id| Entity { id, kind: "" };
+    Request {
+        tenant: state.name(),
+        subject: entity(subject),
+        resource: entity(resource),
+        action,
+        attributes: &[],
+        amounts: None,
+    }
+}
+
+fn decide(
+    state: &TenantState,
+    subject: &str,
+    resource: &str,
+    action: &str,
+    paging: &Paging,
+) -> Decision {
+    let request = request(state, subject, resource, action);
+    state.decide_policy(&request, now(paging), &mut Scratch::default())
+}
+
+/// The tenant that is asked, compiled from a folder.
+pub(super) fn load(folder: &Path, paging: &Paging) -> Result<TenantState, Exit> {
+    let shown = folder.display();
+    let files = FolderFiles::read(folder)
+        .map_err(|error| fail(Exit::Usage, format!("{shown}: {error}")))?;
+    let options = Options::new(u64::from(std::process::id()), Version::default());
+    let compiled = bundle::from_files(&files.name, &files.files(), options).map_err(|found| {
+        draw::show(&found, &|path| files.text(path));
+        eprintln!("{}", draw::count_line(&found));
+        Exit::DoesNotLoad
+    })?;
+    let names: Vec<String> = compiled.tenants.iter().map(|one| one.name().to_owned()).collect();
+    let mut tenants = compiled.tenants.into_iter();
+    match &paging.tenant {
+        None if names.len() == 1 => tenants.next(),
+        None => None,
+        Some(name) => tenants.find(|one| one.name() == name),
+    }
+    .ok_or_else(|| {
+        let known = names.join(", ");
+        fail(Exit::Usage, format!("{shown}: expected --tenant with one of {known}"))
+    })
+}
+
+impl Answers {
+    fn show(&self, state: &TenantState, json: bool) -> Exit {
+        let place = |line: &Line| {
+            line.rule.map(|rule| format!("policy.csv:{}", state.policy().rule_line(rule)))
+        };
+        if json {
+            let line = |line: &Line| {
+                serde_json::json!({
+                    "subject": line.subject, "action": line.action, "resource": line.resource, "rule": place(line),
+                })
+            };
+            let lines: Vec<_> = self.lines.iter().map(line).collect();
+            println!(
+                "{}",
+                serde_json::json!({"answers": lines, "exact": self.is_exact, "next": self.next})
+            );
+        } else {
+            for line in &self.lines {
+                let rule = place(line).unwrap_or_default();
+                println!("{}  {}  {}   {rule}", line.subject, line.action, line.resource);
+            }
+            println!("{}", self.basis());
+        }
+        if self.lines.is_empty() { Exit::No } else { Exit::Yes }
+    }
+
+    fn basis(&self) -> String {
+        let count = self.lines.len();
+        let basis = match self.is_exact {
+            true => "exact",
+            false => "of the names that the policy knows; others may, too",
+        };
+        match &self.next {
+            Some(next) => format!("{count} answers · {basis} · more with --after {next:?}"),
+            None => format!("{count} answers · {basis}"),
+        }
+    }
+}
