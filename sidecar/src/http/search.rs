@@ -6,10 +6,11 @@ use super::route::Session;
 use crate::searches::Searches;
 use http::{Request, StatusCode};
 use hyper::body::Incoming;
+use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
 use tollgate_engine::search::{Found, Sought};
-use tollgate_engine::{Now, Scratch, TenantState};
+use tollgate_engine::{Now, Reason, Scratch, TenantState};
 use tollgate_proto::authzen::{Search, seal_page, search};
 
 /// `POST /access/v1/search/{subject, resource, action}`.
@@ -53,12 +54,48 @@ fn find(searches: &Searches, state: &Arc<TenantState>, asked: &Search<'_>, now: 
     })
 }
 
-/// The page first, as the specification asks. A tenant that is not known has nobody.
-fn answered(
-    asked: &Search<'_>,
-    found: Option<&(Found, Arc<TenantState>)>,
+/// The page first, as the specification asks.
+#[derive(Serialize)]
+struct Body<'f> {
+    page: Page,
+    context: Context,
+    results: Vec<Entity<'f>>,
+}
+
+#[derive(Serialize)]
+struct Page {
+    next_token: String,
+    count: usize,
+}
+
+#[derive(Serialize)]
+struct Context {
+    exact: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Entity<'f> {
+    Action {
+        name: &'f str,
+    },
+    Other {
+        #[serde(rename = "type")]
+        kind: &'f str,
+        id: &'f str,
+    },
+}
+
+/// A tenant that is not known has nobody.
+fn answered<'f>(
+    asked: &'f Search<'_>,
+    found: Option<&'f (Found, Arc<TenantState>)>,
     searches: &Searches,
-) -> serde_json::Value {
+) -> Body<'f> {
     let names = found.map_or(&[][..], |(found, _)| &found.names);
     let next = found.and_then(|(found, _)| found.next.as_deref());
     let seal = |after| seal_page(after, asked.sought, &asked.request, searches.secret());
@@ -66,21 +103,21 @@ fn answered(
         Sought::Subject => &asked.request.subject.kind,
         _ => &asked.request.resource.kind,
     };
-    let result = |name: &String| match asked.sought {
-        Sought::Action => serde_json::json!({ "name": name }),
-        _ => serde_json::json!({"type": kind, "id": name}),
+    let result = |name: &'f String| match asked.sought {
+        Sought::Action => Entity::Action { name },
+        _ => Entity::Other { kind, id: name },
     };
     let context = match found {
         Some((found, state)) => {
             let version = state.version();
-            let version = format!("{}.{}", version.epoch, version.seq);
-            serde_json::json!({"exact": found.is_exact, "version": version})
+            let version = Some(format!("{}.{}", version.epoch, version.seq));
+            Context { exact: found.is_exact, version, reason: None }
         }
-        None => serde_json::json!({"exact": true, "reason": "unknown-tenant"}),
+        None => Context { exact: true, version: None, reason: Some(Reason::UnknownTenant.name()) },
     };
-    serde_json::json!({
-        "page": {"next_token": next.map(seal).unwrap_or_default(), "count": names.len()},
-        "context": context,
-        "results": names.iter().map(result).collect::<Vec<_>>(),
-    })
+    Body {
+        page: Page { next_token: next.map(seal).unwrap_or_default(), count: names.len() },
+        context,
+        results: names.iter().map(result).collect(),
+    }
 }
