@@ -42,9 +42,10 @@ pub(crate) fn exchange(socket: &Path, frame: &[u8]) -> Result<Frame, (Exit, Stri
     }
     let (number, name, message) = frame::read_error(&reply.body)
         .map_err(|error| (Exit::Unreachable, error.name().to_owned()))?;
-    let exit = match name == FrameError::NotPermitted.name() {
-        true => Exit::NotPermitted,
-        false => Exit::Unreachable,
+    let exit = match name {
+        _ if name == FrameError::NotPermitted.name() => Exit::NotPermitted,
+        _ if name == FrameError::NotKept.name() => Exit::No,
+        _ => Exit::Unreachable,
     };
     Err((exit, format!("{name} {number}: {message}")))
 }

@@ -1,4 +1,4 @@
-//! `tollgate explain`: why the running sidecar decides a request as it does. It takes nothing.
+//! `tollgate explain`: why the running sidecar decides a request as it does, or did. It takes nothing.
 
 use crate::check::Question;
 use crate::client;
@@ -6,38 +6,37 @@ use crate::exit::{Exit, fail};
 use crate::places::Places;
 use serde_json::Value as Json;
 use std::fmt::Write;
-use tollgate_proto::frame::{kind, put_explain};
-use tollgate_proto::owned::OwnedRequest;
+use tollgate_proto::frame::{kind, put_explain, put_frame};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
+    /// Explain the decision with this id instead: `context.request_id`, or the client's own X-Request-ID
+    #[arg(long, value_name = "ID", conflicts_with_all = ["subject", "resource", "action"])]
+    request_id: Option<String>,
     #[command(flatten)]
-    question: Question,
+    question: Option<Question>,
     /// Print the explanation as a JSON object
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(places: &Places, arguments: &Arguments) -> Exit {
-    let request = match arguments.question.request(places) {
-        Ok(request) => request,
-        Err((exit, message)) => return fail(exit, message),
+    let explained = match (&arguments.request_id, &arguments.question) {
+        (Some(id), _) => recall(places, id),
+        (None, Some(question)) => explain(places, question),
+        (None, None) => {
+            Err((Exit::Usage, "expected SUBJECT RESOURCE ACTION or --request-id ID".to_owned()))
+        }
     };
-    let mut frame = Vec::new();
-    request.with(|request| put_explain(&mut frame, 1, request));
-    let reply = match client::exchange(&places.socket(), &frame) {
-        Ok(reply) => reply,
+    let (explanation, tenant, subject) = match explained {
+        Ok(explained) => explained,
         Err((exit, message)) => return fail(exit, message),
-    };
-    let body = (reply.kind == kind::EXPLANATION).then_some(reply.body.as_slice());
-    let Some(explanation) = body.and_then(|body| serde_json::from_slice::<Json>(body).ok()) else {
-        return fail(Exit::Unreachable, "the sidecar's explanation cannot be read; upgrade both");
     };
     match arguments.json {
         true => println!("{explanation}"),
         false => {
             let socket = places.socket().display().to_string();
-            print!("{}", picture(&explanation, &request, &socket));
+            print!("{}", picture(&explanation, &tenant, &subject, &socket));
         }
     }
     match explanation["decision"].as_bool() {
@@ -46,7 +45,37 @@ pub(crate) fn run(places: &Places, arguments: &Arguments) -> Exit {
     }
 }
 
-fn picture(explanation: &Json, request: &OwnedRequest<'_>, socket: &str) -> String {
+/// An explanation with the tenant and subject that it is of.
+type Explained = (Json, String, String);
+
+fn explain(places: &Places, question: &Question) -> Result<Explained, (Exit, String)> {
+    let request = question.request(places)?;
+    let mut frame = Vec::new();
+    request.with(|request| put_explain(&mut frame, 1, request));
+    let explanation = exchange(places, &frame)?;
+    Ok((explanation, request.tenant.to_string(), request.subject.id.to_string()))
+}
+
+/// A decision that was made, by the configuration that made it.
+fn recall(places: &Places, id: &str) -> Result<Explained, (Exit, String)> {
+    let mut frame = Vec::new();
+    put_frame(&mut frame, kind::RECALL, 1, id.as_bytes());
+    let explanation = exchange(places, &frame)?;
+    let text = |name: &str| explanation["asked"][name].as_str().unwrap_or("").to_owned();
+    let (tenant, subject) = (text("tenant"), text("subject"));
+    Ok((explanation, tenant, subject))
+}
+
+fn exchange(places: &Places, frame: &[u8]) -> Result<Json, (Exit, String)> {
+    let reply = client::exchange(&places.socket(), frame)?;
+    let body = (reply.kind == kind::EXPLANATION).then_some(reply.body.as_slice());
+    body.and_then(|body| serde_json::from_slice::<Json>(body).ok()).ok_or_else(|| {
+        let message = "the sidecar's explanation cannot be read; upgrade both";
+        (Exit::Unreachable, message.to_owned())
+    })
+}
+
+fn picture(explanation: &Json, tenant: &str, subject: &str, socket: &str) -> String {
     let context = &explanation["context"];
     let text = |value: &'_ Json| value.as_str().unwrap_or("").to_owned();
     let is_allow = explanation["decision"] == true;
@@ -54,14 +83,19 @@ fn picture(explanation: &Json, request: &OwnedRequest<'_>, socket: &str) -> Stri
         true => "ALLOW  ".to_owned(),
         false => format!("DENY   {} ({}) ·", text(&context["reason"]), context["reason_code"]),
     };
-    let _ = write!(out, " {}", request.tenant);
+    let _ = write!(out, " {tenant}");
     if let Some(version) = context["version"].as_str() {
         let _ = write!(out, " · bundle {version}");
     }
     let _ = writeln!(out, " · sidecar {socket}");
+    if let Some(asked) = explanation["asked"].as_object() {
+        let text = |name: &str| asked.get(name).and_then(Json::as_str).unwrap_or("");
+        let (action, resource) = (text("action"), text("resource"));
+        let _ = writeln!(out, "  asked   {subject}  {resource}  {action}");
+    }
     let decided = context["rule"].is_string();
     for rule in explanation["rules"].as_array().into_iter().flatten() {
-        rule_lines(&mut out, rule, decided, &request.subject.id);
+        rule_lines(&mut out, rule, decided, subject);
     }
     let values = explanation["values"].as_array().into_iter().flatten().map(|value| {
         let shown = value["value"].as_str().unwrap_or("missing");

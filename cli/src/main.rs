@@ -29,6 +29,7 @@ mod profile;
 mod run;
 mod status;
 mod table;
+mod tail;
 mod up;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -56,8 +57,10 @@ enum Command {
     Logs(logs::Arguments),
     /// Ask the running sidecar whether a request may pass; it takes what the request uses
     Check(check::Arguments),
-    /// Say why the running sidecar decides a request as it does; takes nothing
+    /// Say why the running sidecar decides a request as it does, or did; takes nothing
     Explain(explain::Arguments),
+    /// Follow the decisions that the running sidecar makes
+    Tail(tail::Arguments),
     /// Test policies, or ask one directly
     #[command(subcommand)]
     Policy(policy::Command),
@@ -115,6 +118,7 @@ fn main() -> std::process::ExitCode {
         Command::Logs(arguments) => logs::run(&places, &arguments),
         Command::Check(arguments) => check::run(&places, &arguments),
         Command::Explain(arguments) => explain::run(&places, &arguments),
+        Command::Tail(arguments) => tail::run(&places, &arguments),
         Command::Policy(command) => policy::run(&command),
         Command::Bundle(command) => bundle::run(&command),
         Command::Init(arguments) => init::run(&arguments),

@@ -6,9 +6,11 @@
 //! the same members as `Tree`s.
 
 mod decision;
+mod id;
 mod search;
 
 pub use decision::{DecisionBody, LimitBody};
+pub use id::DecisionId;
 pub use search::{SEARCH_PAGE, SEARCH_PAGE_MAX, Search, seal as seal_page, search};
 
 use crate::frame::{AMOUNTS_MAX, BATCH_MAX};
@@ -318,7 +320,7 @@ fn add<'b>(
         .map_err(|error| Fault::invalid(pointer, "attributes within their bounds", &error))
 }
 
-/// `tenant` and `quota` are said to the sidecar, the rest are attributes.
+/// `tenant`, `explain` and `quota` are said to the sidecar, the rest are attributes.
 fn context_members<'b>(
     request: &mut OwnedRequest<'b>,
     mut context: Object<'b>,
@@ -335,6 +337,13 @@ fn context_members<'b>(
         (TenantHeader::Named(header), None) => Cow::Borrowed(header),
         (TenantHeader::Named(header), Some(named)) if named == header => named,
         (TenantHeader::Named(_) | TenantHeader::Ambiguous, _) => Cow::Borrowed(""),
+    };
+    request.explain = match take(&mut context, "explain") {
+        None => false,
+        Some(Tree::Bool(explain)) => explain,
+        Some(other) => {
+            return Err(Fault::invalid("/context/explain", "true or false", other.kind()));
+        }
     };
     request.amounts = match take(&mut context, "quota") {
         None => None,

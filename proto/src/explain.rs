@@ -1,6 +1,6 @@
 //! An explanation as JSON: the body of an explain reply, and what `tollgate explain --json` prints.
 
-use crate::authzen::DecisionBody;
+use crate::authzen::{DecisionBody, DecisionId};
 use serde::Serialize;
 use tollgate_engine::explain::{ExplainedConjunct, ExplainedRule, Explanation};
 use tollgate_engine::{Effect, TenantState};
@@ -16,6 +16,20 @@ pub struct ExplanationBody<'a> {
     pub values: Vec<ValueBody<'a>>,
     /// Limits whose condition is false.
     pub not_met: Vec<NotMetBody<'a>>,
+    /// Of a decision that was made: what was asked, and when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked: Option<AskedBody<'a>>,
+}
+
+/// What was asked.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct AskedBody<'a> {
+    pub tenant: &'a str,
+    pub subject: &'a str,
+    pub action: &'a str,
+    pub resource: &'a str,
+    /// Milliseconds since 1970.
+    pub at_ms: u64,
 }
 
 /// A limit that does not apply, and the condition that says so.
@@ -67,7 +81,11 @@ pub struct ValueBody<'a> {
 
 impl<'a> ExplanationBody<'a> {
     /// The body; names come from the state that explained.
-    pub fn of(state: &'a TenantState, explanation: &'a Explanation) -> ExplanationBody<'a> {
+    pub fn of(
+        state: &'a TenantState,
+        explanation: &'a Explanation,
+        id: DecisionId,
+    ) -> ExplanationBody<'a> {
         let value = |value: &'a tollgate_engine::explain::ExplainedValue| ValueBody {
             name: &value.name,
             value: value.value.as_deref(),
@@ -78,10 +96,11 @@ impl<'a> ExplanationBody<'a> {
             condition: state.quotas().condition(*at).unwrap_or(""),
         };
         ExplanationBody {
-            decision: DecisionBody::of(Some(state), &explanation.decision),
+            decision: DecisionBody::of(Some(state), &explanation.decision, id),
             rules: explanation.rules.iter().map(|rule| RuleBody::of(state, rule)).collect(),
             values: explanation.values.iter().map(value).collect(),
             not_met: explanation.not_met.iter().map(not_met).collect(),
+            asked: None,
         }
     }
 }

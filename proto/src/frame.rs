@@ -8,7 +8,9 @@ mod decision;
 mod request;
 
 pub use decision::{Reply, ReplyLimit, put_decision, read_decision, read_decisions};
-pub use request::{AMOUNTS_MAX, BATCH_MAX, batch, check, put_batch, put_check, put_explain};
+pub use request::{
+    AMOUNTS_MAX, BATCH_MAX, batch, check, put_batch, put_check, put_explain, put_request,
+};
 
 use tollgate_engine::bounds::FRAME_BYTES_MAX;
 
@@ -25,10 +27,16 @@ pub mod kind {
     pub const EXPLAIN: u8 = 3;
     /// Reserved.
     pub const SETTLE: u8 = 4;
+    /// The explanation of a decision that was made: a text, its id.
+    pub const RECALL: u8 = 5;
+    /// Decisions that were made: JSON, `crate::follow`.
+    pub const FOLLOW: u8 = 6;
     pub const DECISION: u8 = 0x81;
     pub const DECISIONS: u8 = 0x82;
     /// JSON, `crate::explain`.
     pub const EXPLANATION: u8 = 0x83;
+    /// JSON: the decisions that a filter lets through.
+    pub const FOLLOWED: u8 = 0x84;
     pub const ERROR: u8 = 0xff;
 }
 
@@ -42,6 +50,7 @@ pub enum FrameError {
     Overloaded,
     Draining,
     NotPermitted,
+    NotKept,
 }
 
 impl FrameError {
@@ -53,6 +62,7 @@ impl FrameError {
         FrameError::Overloaded,
         FrameError::Draining,
         FrameError::NotPermitted,
+        FrameError::NotKept,
     ];
 
     pub const fn number(self) -> u16 {
@@ -64,6 +74,7 @@ impl FrameError {
             FrameError::Overloaded => 4005,
             FrameError::Draining => 4006,
             FrameError::NotPermitted => 4007,
+            FrameError::NotKept => 4008,
         }
     }
 
@@ -76,12 +87,16 @@ impl FrameError {
             FrameError::Overloaded => "overloaded",
             FrameError::Draining => "draining",
             FrameError::NotPermitted => "not-permitted",
+            FrameError::NotKept => "not-kept",
         }
     }
 
     /// Whether the connection ends with this error: only a whole frame leaves its place certain.
     pub const fn closes(self) -> bool {
-        !matches!(self, FrameError::UnsupportedKind | FrameError::NotPermitted)
+        !matches!(
+            self,
+            FrameError::UnsupportedKind | FrameError::NotPermitted | FrameError::NotKept
+        )
     }
 }
 
@@ -122,6 +137,13 @@ pub fn next_frame(stream: &[u8]) -> Result<Option<Frame<'_>>, FrameError> {
         return Err(FrameError::Malformed);
     }
     Ok(Some(Frame { kind, id, body: reader.bytes, taken: LENGTH_BYTES + length }))
+}
+
+/// Appends a frame whose body is these bytes.
+pub fn put_frame(out: &mut Vec<u8>, kind: u8, id: u32, body: &[u8]) {
+    let start = begin_frame(out, kind, id);
+    out.extend_from_slice(body);
+    end_frame(out, start);
 }
 
 /// Begins a frame in `out` and returns where, for `end_frame`.

@@ -37,7 +37,7 @@ impl CheckRequest {
     /// # Errors
     /// As `authzen::evaluation`, and numbers that a double does not hold exactly.
     pub fn request<'b>(&'b self, tenant: TenantHeader<'b>) -> Result<OwnedRequest<'b>, Fault> {
-        self.members()?.request(tenant)
+        self.members()?.request(tenant).and_then(without_explain)
     }
 
     fn members(&self) -> Result<Members<'_>, Fault> {
@@ -81,10 +81,12 @@ impl BatchCheckRequest {
             }
         };
         if self.evaluations.is_empty() {
-            return defaults.request(tenant).map(Asked::One);
+            return defaults.request(tenant).and_then(without_explain).map(Asked::One);
         }
         check_count(self.evaluations.len())?;
-        let read = |item: &'b CheckRequest| item.members()?.or(&defaults).request(tenant);
+        let read = |item: &'b CheckRequest| {
+            item.members()?.or(&defaults).request(tenant).and_then(without_explain)
+        };
         Ok(Asked::Many { items: self.evaluations.iter().map(read).collect(), semantic })
     }
 }
@@ -137,6 +139,16 @@ fn exact(number: f64, at: &str) -> Result<Tree<'static>, Fault> {
     }
 }
 
+/// A decision that takes nothing would look like one that does.
+fn without_explain(request: OwnedRequest<'_>) -> Result<OwnedRequest<'_>, Fault> {
+    match request.explain {
+        true => {
+            Err(Fault::invalid("/context/explain", "no explanation: ask the HTTP door", "true"))
+        }
+        false => Ok(request),
+    }
+}
+
 impl From<DecisionBody<'_>> for CheckResponse {
     fn from(body: DecisionBody<'_>) -> CheckResponse {
         let context = body.context;
@@ -157,6 +169,7 @@ impl From<DecisionBody<'_>> for CheckResponse {
                 limits: limits.collect(),
                 limit: context.limit.unwrap_or_default().to_owned(),
                 retry_after_ms: context.retry_after_ms,
+                request_id: context.request_id_text().unwrap_or_default(),
                 warnings: context.warnings.iter().map(|id| (*id).to_owned()).collect(),
                 reservation: String::new(),
                 error: None,

@@ -23,6 +23,7 @@ pub mod authzen;
 pub mod bundle;
 pub mod explain;
 pub mod findings;
+pub mod follow;
 pub mod frame;
 #[cfg(feature = "grpc")]
 pub mod gate;

@@ -13,6 +13,8 @@ pub struct OwnedRequest<'t> {
     pub resource: OwnedEntity<'t>,
     pub action: Cow<'t, str>,
     pub attributes: Vec<(Part, Cow<'t, str>, Tree<'t>)>,
+    /// Why is asked for, too; then nothing is taken.
+    pub explain: bool,
     /// `None`: nothing was said about amounts.
     pub amounts: Option<Vec<(Cow<'t, str>, u64)>>,
 }

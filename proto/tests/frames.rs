@@ -4,7 +4,10 @@
 
 use tollgate_engine::bounds::{ATTRIBUTES_MAX, FRAME_BYTES_MAX, LIST_LENGTH_MAX};
 use tollgate_engine::{Amount, Attribute, Decision, Entity, Part, Reason, Request, Value, Version};
+use tollgate_proto::authzen::DecisionId;
 use tollgate_proto::frame::{self, BATCH_MAX, FrameError, kind};
+
+const ID: DecisionId = DecisionId { prefix: 0xab, number: 7 };
 
 fn small<'a>() -> Request<'a> {
     Request {
@@ -59,7 +62,7 @@ fn golden_frames_do_not_change() {
     out.clear();
     let start = frame::begin_frame(&mut out, kind::DECISION, 7);
     let version = Version { epoch: 1, seq: 42 };
-    frame::put_decision(&mut out, None, &Decision::refuse(Reason::NoRule, version));
+    frame::put_decision(&mut out, None, &Decision::refuse(Reason::NoRule, version), ID);
     frame::end_frame(&mut out, start);
     golden("decision-no-rule", &out);
     out.clear();
@@ -174,7 +177,7 @@ fn text_must_be_utf8_and_tags_known() {
 #[test]
 fn a_reply_that_contradicts_itself_is_refused() {
     let mut body = Vec::new();
-    frame::put_decision(&mut body, None, &Decision::refuse(Reason::NoRule, Version::default()));
+    frame::put_decision(&mut body, None, &Decision::refuse(Reason::NoRule, Version::default()), ID);
     assert_eq!(frame::read_decision(&body).unwrap().reason, Reason::NoRule);
     body[0] = 1;
     assert_eq!(frame::read_decision(&body), Err(FrameError::Malformed));

@@ -1,6 +1,7 @@
 //! The configuration: flag over environment over file over default, each value with its origin.
 
 use crate::authzen::Authzen;
+use crate::decisions::{LogConfig, SinkConfig};
 use crate::settings::{Kind, SETTINGS, Setting};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -61,6 +62,7 @@ pub(crate) struct Config {
     pub(crate) peer_uids: Vec<u32>,
     pub(crate) authzen: Option<Authzen>,
     pub(crate) ops_listen: Option<SocketAddr>,
+    pub(crate) decision_log: LogConfig,
     pub(crate) metrics_tenants_max: usize,
     pub(crate) watch_interval: Duration,
     pub(crate) log_level: String,
@@ -185,6 +187,7 @@ impl Config {
             peer_uids,
             authzen: Authzen::parse(&text("authzen.public_url"))?,
             ops_listen: ops_listen(&text("ops.listen"))?,
+            decision_log: decision_log(&text, &count)?,
             metrics_tenants_max: count("metrics.tenants_max")?,
             watch_interval: millis("watch.interval_ms")?,
             log_level: text("log.level"),
@@ -214,6 +217,52 @@ impl Config {
         }
         out
     }
+}
+
+/// The decision log's settings.
+fn decision_log(
+    text: &dyn Fn(&str) -> String,
+    count: &dyn Fn(&str) -> Result<usize, String>,
+) -> Result<LogConfig, String> {
+    let wide = |key: &str| count(key).map(|number| u64::try_from(number).unwrap_or(u64::MAX));
+    let fields = |key: &str| -> Vec<String> {
+        let text = text(key);
+        let fields = text.split(',').map(str::trim).filter(|field| !field.is_empty());
+        fields.map(str::to_owned).collect()
+    };
+    let sink = match text("decision_log.sink").as_str() {
+        "stdout" => SinkConfig::Stdout,
+        "file" => {
+            let path = text("decision_log.path");
+            let beside = PathBuf::from(text("data")).join("decisions.jsonl");
+            SinkConfig::File {
+                path: if path.is_empty() { beside } else { PathBuf::from(path) },
+                bytes_max: wide("decision_log.file_bytes_max")?,
+                files_max: count("decision_log.files_max")?,
+            }
+        }
+        "otlp" => {
+            let url = text("decision_log.otlp_url");
+            if !url.starts_with("http://") && !url.starts_with("https://") {
+                return Err(format!("`decision_log.otlp_url`: `{url}` is no URL of a collector"));
+            }
+            SinkConfig::Otlp { url }
+        }
+        _ => SinkConfig::None,
+    };
+    Ok(LogConfig {
+        capacity: count("decision_log.capacity")?,
+        waits_when_full: text("decision_log.when_full") == "wait",
+        percents: [
+            wide("decision_log.allow_percent")?,
+            wide("decision_log.deny_percent")?,
+            wide("decision_log.error_percent")?,
+        ],
+        recent_max: count("decision_log.recent_max")?,
+        sink,
+        masks: fields("decision_log.mask"),
+        hashes: fields("decision_log.hash"),
+    })
 }
 
 /// An address of this machine alone: the listener has no other lock.

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use tollgate_engine::bounds::FRAME_BYTES_MAX;
 use tollgate_engine::{Request, Scratch};
+use tollgate_proto::follow::Filter;
 use tollgate_proto::frame::{self, Frame, FrameError, LENGTH_BYTES, kind};
 
 /// Bytes of a connection's buffers to begin with: several usual frames.
@@ -150,7 +151,7 @@ impl Connection {
 
     /// Answers the complete frames of the input.
     fn answer(&mut self, shared: &Shared) -> Result<Left, Fault> {
-        let mut decider = shared.decider(shared.metrics.door(Door::Frame));
+        let mut decider = shared.decider(Door::Frame);
         let mut at = 0;
         let mut left = Left::Nothing;
         while let Some(rest) = self.input.get(at..self.filled) {
@@ -163,15 +164,15 @@ impl Connection {
                 Ok(None) => break,
                 Err(error) => return Err(Fault { id: 0, error, message: message_of(error) }),
             };
-            if frame.kind == kind::EXPLAIN {
+            if matches!(frame.kind, kind::EXPLAIN | kind::RECALL | kind::FOLLOW) {
                 explain(&frame, &mut self.output, shared, self.may_explain, &mut self.scratch)
                     .map_err(|error| Fault { id: frame.id, error, message: message_of(error) })?;
                 at += frame.taken;
                 continue;
             }
             let mut ask = |request: &Request<'_>, out: &mut Vec<u8>| {
-                decider.decide(request, &mut self.scratch, |state, decision| {
-                    frame::put_decision(out, state, decision);
+                decider.decide(request, &mut self.scratch, "", |state, decision, id| {
+                    frame::put_decision(out, state, decision, id);
                 });
             };
             answer_one(&frame, &mut self.output, &mut ask).map_err(|error| Fault {
@@ -221,7 +222,7 @@ fn answer_one(
     answered
 }
 
-/// Appends an explanation, or the refusal to give one.
+/// Appends an explanation, of a request or of a decision that was made, or decisions; or the refusal to give them.
 fn explain(
     frame: &Frame<'_>,
     out: &mut Vec<u8>,
@@ -234,10 +235,27 @@ fn explain(
         frame::put_error(out, frame.id, FrameError::NotPermitted, message);
         return Ok(());
     }
-    let body = frame::check(frame.body, |request| shared.explain(request, scratch))?;
-    let start = frame::begin_frame(out, kind::EXPLANATION, frame.id);
-    out.extend(body);
-    frame::end_frame(out, start);
+    let (kind, body) = match frame.kind {
+        kind::RECALL => {
+            let id = std::str::from_utf8(frame.body).map_err(|_| FrameError::Malformed)?;
+            let Some(body) = shared.recall(id, scratch) else {
+                let message = "this decision has left the ring, or was not sampled";
+                frame::put_error(out, frame.id, FrameError::NotKept, message);
+                return Ok(());
+            };
+            (kind::EXPLANATION, body)
+        }
+        kind::FOLLOW => {
+            let filter: Filter =
+                serde_json::from_slice(frame.body).map_err(|_| FrameError::Malformed)?;
+            (kind::FOLLOWED, shared.follow(&filter))
+        }
+        _ => {
+            let explain = |request: &Request<'_>| shared.explain(request, scratch);
+            (kind::EXPLANATION, frame::check(frame.body, explain)?)
+        }
+    };
+    frame::put_frame(out, kind, frame.id, &body);
     Ok(())
 }
 

@@ -105,14 +105,14 @@ impl Answers {
     }
 
     fn decide<'b>(&self, items: impl Iterator<Item = Item<'b>>) -> Vec<CheckResponse> {
-        let mut decider = self.shared.decider(self.shared.metrics.door(Door::Grpc));
+        let mut decider = self.shared.decider(Door::Grpc);
         let mut scratch = Scratch::default();
         let mut answers = Vec::new();
         for Item { request, semantic } in items {
             let answer = match request {
                 Ok(request) => request.with(|request| {
-                    decider.decide(request, &mut scratch, |state, decision| {
-                        CheckResponse::from(DecisionBody::of(state, decision))
+                    decider.decide(request, &mut scratch, "", |state, decision, id| {
+                        CheckResponse::from(DecisionBody::of(state, decision, id))
                     })
                 }),
                 Err(fault) => CheckResponse::from(&fault),

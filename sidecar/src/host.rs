@@ -2,6 +2,7 @@
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::decisions::{Decisions, Drain};
 use crate::door::{self, Open};
 use crate::http::HttpDoor;
 use crate::loader::Loader;
@@ -56,13 +57,17 @@ pub(crate) fn run(config: &Config) -> Result<(), String> {
     let secret = secret.map_err(|error| format!("the database `state`: {error}"))?;
     let loader = Loader::new(random()?, Vault::open(&config.data, Arc::clone(&state))?);
     let publisher = Publisher::new(config.metrics_tenants_max);
+    let metrics = Metrics::new(clock.now(), config.cells);
+    let dropped = metrics.decision_log_dropped.clone();
+    let prefix = u32::from_le_bytes(random_bytes()?);
     let shared = Arc::new(Shared {
+        decisions: Decisions::new(&config.decision_log, prefix, dropped),
         config: config.clone(),
         table: publisher.table(),
         statuses: ArcSwap::default(),
         cells: HeapTable::new(config.cells, secret),
         clock,
-        metrics: Metrics::new(clock.now(), config.cells),
+        metrics,
         searches: Searches::new(random_bytes()?),
         draining: AtomicBool::new(false),
     });
@@ -70,6 +75,12 @@ pub(crate) fn run(config: &Config) -> Result<(), String> {
     policies.look();
     let mut snapshots = Snapshots::new(Arc::clone(&shared), state);
     snapshots.restore();
+    let drain = Drain::open(Arc::clone(&shared), random_bytes()?)?;
+    let (stop_drain, drain_stopped) = channel::<()>();
+    let draining = std::thread::Builder::new()
+        .name("decisions".to_owned())
+        .spawn(move || drain.run(&drain_stopped))
+        .map_err(|error| format!("no thread for the decision log: {error}"))?;
     let (stop, stopped) = channel::<()>();
     let (stop_snapshots, snapshots_stopped) = channel::<()>();
     let writing = std::thread::Builder::new()
@@ -81,8 +92,8 @@ pub(crate) fn run(config: &Config) -> Result<(), String> {
         .spawn(move || policies.watch(&stopped))
         .map_err(|error| format!("no thread for the policies: {error}"))?;
     let served = serve(&shared, sockets);
-    drop((stop, stop_snapshots));
-    let _ = (watching.join(), writing.join());
+    drop((stop, stop_snapshots, stop_drain));
+    let _ = (watching.join(), writing.join(), draining.join());
     tracing::info!(uptime_ms = clock.uptime_ms(), "stopped");
     served
 }

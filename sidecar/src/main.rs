@@ -21,6 +21,7 @@ mod authzen;
 mod clock;
 mod config;
 mod conn;
+mod decisions;
 mod door;
 mod grpc;
 mod host;

@@ -41,6 +41,8 @@ const CELLS: &str = "tollgate_sidecar_cells";
 const CELLS_MAX: &str = "tollgate_sidecar_cells_max";
 const CONNECTIONS: &str = "tollgate_sidecar_connections";
 const CONNECTIONS_REFUSED: &str = "tollgate_sidecar_connections_refused_total";
+const DECISION_LOG_DROPPED: &str = "tollgate_sidecar_decision_log_dropped_total";
+const DECISION_LOG_FAILED: &str = "tollgate_sidecar_decision_log_failed_total";
 const DECISIONS: &str = "tollgate_sidecar_decisions_total";
 const FAULTS: &str = "tollgate_sidecar_faults_total";
 const RELOAD_SECONDS: &str = "tollgate_sidecar_reload_duration_seconds";
@@ -65,6 +67,13 @@ const METRICS: &[Metric] = &[
         "door, cause",
         "Connections turned away: a stranger's, or one too many (overloaded).",
     ),
+    metric(
+        DECISION_LOG_DROPPED,
+        Kind::Counter,
+        "",
+        "Decisions that were sampled and not noted, because the log was full.",
+    ),
+    metric(DECISION_LOG_FAILED, Kind::Counter, "", "Decisions that the log's sink did not take."),
     metric(DECISIONS, Kind::Counter, "door, reason", "Decisions by door and reason."),
     metric(
         FAULTS,
@@ -120,7 +129,7 @@ pub(crate) enum Door {
 impl Door {
     const ALL: [Door; 3] = [Door::Frame, Door::Http, Door::Grpc];
 
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Door::Frame => "frame",
             Door::Http => "http",
@@ -134,6 +143,8 @@ pub(crate) struct Metrics {
     handle: PrometheusHandle,
     doors: [DoorMetrics; 3],
     cells: Gauge,
+    pub(crate) decision_log_dropped: Counter,
+    pub(crate) decision_log_failed: Counter,
     pub(crate) reload_seconds: Histogram,
     pub(crate) reloads_loaded: Counter,
     pub(crate) reloads_refused: Counter,
@@ -169,6 +180,7 @@ const FAULT_CODES: &[&str] = &[
     "frame-timeout",
     "unsupported-kind",
     "not-permitted",
+    "not-kept",
     "overloaded",
     "draining",
     "malformed-json",
@@ -205,6 +217,8 @@ impl Metrics {
         Metrics {
             doors: Door::ALL.map(|door| DoorMetrics::new(&recorder, door.name())),
             cells: gauge(&recorder, CELLS, &[]),
+            decision_log_dropped: counter(&recorder, DECISION_LOG_DROPPED, &[]),
+            decision_log_failed: counter(&recorder, DECISION_LOG_FAILED, &[]),
             reload_seconds: histogram(&recorder, RELOAD_SECONDS, &[]),
             reloads_loaded: counter(&recorder, RELOADS, &[("outcome", "loaded")]),
             reloads_refused: counter(&recorder, RELOADS, &[("outcome", "refused")]),

@@ -3,7 +3,8 @@
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::metrics::{DoorMetrics, Metrics};
+use crate::decisions::{Decisions, Recalled};
+use crate::metrics::{Door, Metrics};
 use crate::searches::Searches;
 use crate::status::TenantStatus;
 use crate::table::{Table, Tally};
@@ -12,9 +13,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tollgate_cells::HeapTable;
 use tollgate_engine::bounds::FRAME_BYTES_MAX;
+use tollgate_engine::explain::Explanation;
 use tollgate_engine::{Cells, Decision, Now, Request, Scratch, TenantState};
-use tollgate_proto::authzen::DecisionBody;
-use tollgate_proto::explain::ExplanationBody;
+use tollgate_proto::authzen::{DecisionBody, DecisionId};
+use tollgate_proto::explain::{AskedBody, ExplanationBody};
+use tollgate_proto::follow::Filter;
+use tollgate_proto::frame;
 
 /// Bytes of an explanation: a frame without its header.
 const EXPLANATION_BYTES_MAX: usize = FRAME_BYTES_MAX - 16;
@@ -34,6 +38,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
     pub(crate) searches: Searches,
+    pub(crate) decisions: Decisions,
     pub(crate) draining: AtomicBool,
 }
 
@@ -44,15 +49,19 @@ pub(crate) struct Decider<'s> {
     cells: Cells<'s>,
     now: Now,
     tally: Tally<'s>,
+    door: Door,
+    decisions: &'s Decisions,
 }
 
 impl Shared {
-    pub(crate) fn decider<'s>(&'s self, door: &'s DoorMetrics) -> Decider<'s> {
+    pub(crate) fn decider(&self, door: Door) -> Decider<'_> {
         Decider {
             table: self.table.load(),
             cells: self.cells.cells(),
             now: self.clock.now(),
-            tally: Tally::new(door),
+            tally: Tally::new(self.metrics.door(door)),
+            door,
+            decisions: &self.decisions,
         }
     }
 
@@ -62,13 +71,52 @@ impl Shared {
         let (cells, now) = (self.cells.cells(), self.clock.now());
         let Some(state) = table.state(request.tenant) else {
             let (_, decision) = table.decide(&cells, request, now, scratch);
-            return json(&DecisionBody::of(None, &decision));
+            return json(&DecisionBody::of(None, &decision, DecisionId::NONE));
         };
-        let mut explanation = state.explain(&cells, request, now, scratch);
-        let mut body = json(&ExplanationBody::of(state, &explanation));
-        while body.len() > EXPLANATION_BYTES_MAX && explanation.rules.pop().is_some() {
-            body = json(&ExplanationBody::of(state, &explanation));
+        let explanation = state.explain(&cells, request, now, scratch);
+        bounded(state, explanation, DecisionId::NONE, None)
+    }
+
+    /// Explains a decision that was made, by the configuration that made it; `None` if it is not kept any more.
+    pub(crate) fn recall(&self, id: &str, scratch: &mut Scratch) -> Option<Vec<u8>> {
+        let Recalled { id, decision, state, request, at } = self.decisions.recent().recall(id)?;
+        let cells = self.cells.cells();
+        let recalled = frame::check(&request, |request| {
+            let asked = AskedBody {
+                tenant: request.tenant,
+                subject: request.subject.id,
+                action: request.action,
+                resource: request.resource.id,
+                at_ms: at.0 / 1_000_000,
+            };
+            let Some(state) = &state else {
+                return json(&Undecided { decision: DecisionBody::of(None, &decision, id), asked });
+            };
+            let mut explanation = state.explain(&cells, request, at, scratch);
+            // Limits have moved on since: what was decided is what is said.
+            explanation.decision = decision;
+            bounded(state, explanation, id, Some(asked))
+        });
+        recalled.ok()
+    }
+
+    /// The kept decisions that a filter lets through, as many as fit into a frame.
+    pub(crate) fn follow(&self, filter: &Filter) -> Vec<u8> {
+        let recent = self.decisions.recent();
+        let mut body = format!("{{\"newest\":{},\"decisions\":[", recent.count()).into_bytes();
+        let mut is_first = true;
+        for line in recent.lines(filter) {
+            let line = json(&line);
+            if body.len() + line.len() + 3 > EXPLANATION_BYTES_MAX {
+                break;
+            }
+            if !is_first {
+                body.push(b',');
+            }
+            is_first = false;
+            body.extend(line);
         }
+        body.extend(b"]}");
         body
     }
 
@@ -87,16 +135,43 @@ impl Shared {
     }
 }
 
+/// A decision that no configuration made.
+#[derive(serde::Serialize)]
+struct Undecided<'a> {
+    #[serde(flatten)]
+    decision: DecisionBody<'a>,
+    asked: AskedBody<'a>,
+}
+
+/// An explanation in JSON that fits into a frame.
+fn bounded(
+    state: &TenantState,
+    mut explanation: Explanation,
+    id: DecisionId,
+    asked: Option<AskedBody<'_>>,
+) -> Vec<u8> {
+    loop {
+        let body = ExplanationBody { asked, ..ExplanationBody::of(state, &explanation, id) };
+        let body = json(&body);
+        if body.len() <= EXPLANATION_BYTES_MAX || explanation.rules.pop().is_none() {
+            return body;
+        }
+    }
+}
+
 impl Decider<'_> {
-    /// Decides one request, counts it and lends decision and state to `answer`.
+    /// Decides one request, counts and notes it, and lends decision, state and the decision's id to `answer`. A client's
+    /// own id of the request may be empty.
     pub(crate) fn decide<T>(
         &mut self,
         request: &Request<'_>,
         scratch: &mut Scratch,
-        answer: impl FnOnce(Option<&TenantState>, &Decision) -> T,
+        client_id: &str,
+        answer: impl FnOnce(Option<&TenantState>, &Decision, DecisionId) -> T,
     ) -> T {
         let (tenant, decision) = self.table.decide(&self.cells, request, self.now, scratch);
         self.tally.count(tenant, &decision);
-        answer(tenant.and_then(|tenant| tenant.state.as_deref()), &decision)
+        let id = self.decisions.note(self.door, request, &decision, (self.now, client_id));
+        answer(tenant.and_then(|tenant| tenant.state.as_deref()), &decision, id)
     }
 }

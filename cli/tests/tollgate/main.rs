@@ -693,6 +693,10 @@ fn explain_and_doctor_say_what_to_change() {
          {PROGRAM} explain -t acme bob /docs/1 read; echo $?; \
          {PROGRAM} explain -t acme alice /docs/1 write --json; echo $?; \
          {PROGRAM} explain -t acme alice /docs/1 read --quota tokens=6; echo $?; \
+         {PROGRAM} check -t acme bob /docs/1 read --json; sleep 0.2; \
+         {PROGRAM} tail --no-follow --effect deny --reason no-rule; echo $?; \
+         {PROGRAM} explain --request-id 00000000-1; echo $?; \
+         {PROGRAM} explain --request-id $({PROGRAM} tail --no-follow -n 1 --json | sed 's/.*request_id\":\"//; s/\".*//'); \
          {PROGRAM} --data data doctor; echo $?; \
          echo 'p, staff' > policies/acme/policy.csv; sleep 2; \
          {PROGRAM} --data data doctor; echo $?"
@@ -710,6 +714,8 @@ fn explain_and_doctor_say_what_to_change() {
          not met writes                  condition `r.act == \"write\"` is false\n0\n",
         "DENY   quota-exceeded (2060) · acme",
         "tokens                  5 of 5 left   refuses; the request never fits\n",
+        "deny   no-rule         acme  bob  /docs/1  read   ",
+        "\n  asked   bob  /docs/1  read\n  nearest policy.csv:1 ",
         "Nothing is wrong.\n0\n",
         "tenant `acme` is last-known-good: ",
         "mend  tollgate errors 1102, then mend the folder\n1 finding.\n1\n",

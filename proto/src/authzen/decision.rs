@@ -1,5 +1,6 @@
 //! A decision as JSON: the same shape at the HTTP door and from `tollgate check --json`.
 
+use super::DecisionId;
 use crate::frame::{Reply, ReplyLimit};
 use serde::{Serialize, Serializer};
 use tollgate_engine::{Decision, Mode, Reason, TenantState, Version};
@@ -28,6 +29,9 @@ pub struct Context<'a> {
     pub limit: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
+    /// By which the decision is found again; every refusal has one.
+    #[serde(skip_serializing_if = "has_no_id", serialize_with = "id_text")]
+    pub request_id: DecisionId,
     /// Soft limits that are used up.
     pub warnings: Vec<&'a str>,
 }
@@ -44,7 +48,11 @@ pub struct LimitBody<'a> {
 
 impl<'a> DecisionBody<'a> {
     /// The body of a decision; names come from the state that decided.
-    pub fn of(state: Option<&'a TenantState>, decision: &Decision) -> DecisionBody<'a> {
+    pub fn of(
+        state: Option<&'a TenantState>,
+        decision: &Decision,
+        request_id: DecisionId,
+    ) -> DecisionBody<'a> {
         let id = |limit: u16| state.map_or("", |state| state.quotas().id(limit));
         let uses = decision.limits.as_slice();
         let limits = uses.iter().map(|entry| LimitBody {
@@ -65,6 +73,7 @@ impl<'a> DecisionBody<'a> {
                 limits: limits.collect(),
                 limit: decision.binding.map(id),
                 retry_after_ms: decision.retry_after_ms,
+                request_id,
                 warnings: soft.map(|entry| id(entry.limit)).collect(),
             },
         }
@@ -91,6 +100,7 @@ impl<'a> DecisionBody<'a> {
                 limits: reply.limits.iter().map(limit).collect(),
                 limit: binding.map(|limit| limit.id.as_str()),
                 retry_after_ms: reply.retry_after_ms,
+                request_id: reply.id,
                 warnings: soft.map(|limit| limit.id.as_str()).collect(),
             },
         }
@@ -101,6 +111,11 @@ impl Context<'_> {
     /// The rule's place, such as `policy.csv:9`.
     pub fn rule_text(&self) -> Option<String> {
         self.rule.map(|line| format!("policy.csv:{line}"))
+    }
+
+    /// The id, if there is one.
+    pub fn request_id_text(&self) -> Option<String> {
+        self.request_id.is_some().then(|| self.request_id.to_string())
     }
 
     /// The version, such as `1.4`.
@@ -120,6 +135,14 @@ const fn mode_name(mode: Mode) -> &'static str {
 
 fn rule_place<S: Serializer>(line: &Option<u32>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("policy.csv:{}", line.unwrap_or(0)))
+}
+
+fn has_no_id(id: &DecisionId) -> bool {
+    !id.is_some()
+}
+
+fn id_text<S: Serializer>(id: &DecisionId, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(id)
 }
 
 fn is_none(version: &Version) -> bool {

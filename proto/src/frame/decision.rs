@@ -1,10 +1,16 @@
 //! Decisions in frames: what the sidecar writes and a client reads.
 
 use super::{FrameError, Reader, put_text};
+use crate::authzen::DecisionId;
 use tollgate_engine::{Decision, Mode, Reason, TenantState};
 
 /// Appends the body of one decision; names come from the state that decided.
-pub fn put_decision(out: &mut Vec<u8>, state: Option<&TenantState>, decision: &Decision) {
+pub fn put_decision(
+    out: &mut Vec<u8>,
+    state: Option<&TenantState>,
+    decision: &Decision,
+    id: DecisionId,
+) {
     out.push(u8::from(decision.is_allow()));
     out.extend(decision.reason.number().to_le_bytes());
     out.extend(decision.version.epoch.to_le_bytes());
@@ -27,6 +33,8 @@ pub fn put_decision(out: &mut Vec<u8>, state: Option<&TenantState>, decision: &D
         };
         out.push(mode << 1 | u8::from(entry.exceeded));
     }
+    out.extend(id.prefix.to_le_bytes());
+    out.extend(id.number.to_le_bytes());
 }
 
 /// A decision as a client reads it.
@@ -41,6 +49,8 @@ pub struct Reply {
     /// Position in `limits` of the one that refused.
     pub binding: Option<usize>,
     pub limits: Vec<ReplyLimit>,
+    /// By which the decision is found again; every refusal has one.
+    pub id: DecisionId,
 }
 
 /// One limit of a reply.
@@ -101,7 +111,9 @@ impl Reader<'_> {
             };
             limits.push(ReplyLimit { id, remaining, of, mode, exceeded: flags & 1 == 1 });
         }
+        let id = DecisionId { prefix: self.u32()?, number: self.u64()? };
         Ok(Reply {
+            id,
             reason,
             epoch,
             seq,

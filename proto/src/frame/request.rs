@@ -192,7 +192,8 @@ pub fn put_batch(out: &mut Vec<u8>, id: u32, requests: &[Request<'_>]) {
     end_frame(out, start);
 }
 
-fn put_request(out: &mut Vec<u8>, request: &Request<'_>) {
+/// Appends a request as the body of a check frame has it.
+pub fn put_request(out: &mut Vec<u8>, request: &Request<'_>) {
     put_text(out, request.tenant);
     put_text(out, request.subject.kind);
     put_text(out, request.subject.id);

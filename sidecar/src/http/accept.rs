@@ -96,7 +96,7 @@ impl HttpDoor {
             };
             match accepted {
                 Ok((stream, _)) if self.reaper.open() < self.connections_max() + SHED_MAX => {
-                    self.spawn(stream, Admitted::OpsOnly, ());
+                    self.spawn(stream, Admitted::OpsOnly, false, ());
                 }
                 Ok((stream, _)) => drop(stream),
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
@@ -118,15 +118,15 @@ impl HttpDoor {
         }
         let open = self.reaper.open();
         let place = self.peers.enter(peer.uid());
-
+        let may_explain = self.peers.may_explain(peer.uid());
         match place {
             Some(place) if open < self.connections_max() => {
-                self.spawn(stream, Admitted::Whole, place);
+                self.spawn(stream, Admitted::Whole, may_explain, place);
             }
             _ => {
                 metrics.refused_overloaded.increment(1);
                 match open < self.connections_max() + SHED_MAX {
-                    true => self.spawn(stream, Admitted::Shed, ()),
+                    true => self.spawn(stream, Admitted::Shed, false, ()),
                     false => drop(stream.try_write(OVERLOADED)),
                 }
             }
@@ -134,7 +134,7 @@ impl HttpDoor {
     }
 
     /// Serves a connection; `place` is given back when it ends.
-    fn spawn<S, P>(self: &Arc<Self>, stream: S, admitted: Admitted, place: P)
+    fn spawn<S, P>(self: &Arc<Self>, stream: S, admitted: Admitted, may_explain: bool, place: P)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         P: Send + 'static,
@@ -145,19 +145,19 @@ impl HttpDoor {
         let watch = self.reaper.enter(id);
         let door = Arc::clone(self);
         tokio::spawn(async move {
-            door.serve(stream, &watch, admitted).await;
+            door.serve(stream, &watch, admitted, may_explain).await;
             door.reaper.leave(id);
             connections.decrement(1.0);
             drop(place);
         });
     }
 
-    async fn serve<S>(&self, stream: S, watch: &Arc<Watch>, admitted: Admitted)
+    async fn serve<S>(&self, stream: S, watch: &Arc<Watch>, admitted: Admitted, may_explain: bool)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let stream = TokioIo::new(Watched::new(stream, Arc::clone(watch)));
-        let session = self.router.session(Arc::clone(watch), admitted);
+        let session = self.router.session(Arc::clone(watch), admitted, may_explain);
         let service = service_fn(move |request| {
             let session = Arc::clone(&session);
             async move { Ok::<_, Infallible>(session.answer(request).await) }

@@ -95,6 +95,12 @@ pub(crate) fn request_id(headers: &HeaderMap) -> Option<HeaderValue> {
     (is_visible && (1..=REQUEST_ID_BYTES_MAX).contains(&id.len())).then(|| id.clone())
 }
 
+/// The same as text; empty if there is none.
+pub(crate) fn client_id(headers: &HeaderMap) -> &str {
+    let id = request_id(headers).and(headers.get(REQUEST_ID));
+    id.and_then(|id| id.to_str().ok()).unwrap_or("")
+}
+
 /// Echoes a request's id.
 pub(crate) fn echo(answer: &mut Answer, id: Option<HeaderValue>) {
     if let Some(id) = id {

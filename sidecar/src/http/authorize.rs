@@ -1,7 +1,7 @@
 //! `/v1/authorize`: for gateways that ask with the client's method and URI in headers and read only
 //! the status.
 
-use super::answer::{Answer, Refused, empty};
+use super::answer::{Answer, Refused, client_id, empty};
 use super::evaluate::tenant;
 use super::route::Session;
 use crate::metrics::Door;
@@ -9,11 +9,12 @@ use http::header::{HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, Request, StatusCode};
 use hyper::body::Incoming;
 use tollgate_engine::{Decision, Entity, Reason, Request as Asked, Version};
-use tollgate_proto::authzen::TenantHeader;
+use tollgate_proto::authzen::{DecisionId, TenantHeader};
 
 const REASON: HeaderName = HeaderName::from_static("x-tollgate-reason");
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 const STATUS: HeaderName = HeaderName::from_static("x-tollgate-status");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-tollgate-request-id");
 const SUBJECT: &str = "x-tollgate-subject";
 
 /// Answers with a status and headers, never a body.
@@ -71,10 +72,15 @@ fn decide(session: &Session, headers: &HeaderMap) -> Result<Answer, Refused> {
     if !path.starts_with('/') {
         // Only a path has one reading here: a whole URL could be matched as something else.
         door.count(Reason::AmbiguousPath, 1);
-        return Ok(of_decision(&Decision::refuse(Reason::AmbiguousPath, Version::default())));
+        let refusal = Decision::refuse(Reason::AmbiguousPath, Version::default());
+        let noted = (shared.clock.now(), client_id(headers));
+        let id = shared.decisions.note(Door::Http, &request, &refusal, noted);
+        return Ok(of_decision(&refusal, id));
     }
-    let mut decider = shared.decider(door);
-    Ok(decider.decide(&request, &mut session.scratch(), |_, decision| of_decision(decision)))
+    let mut decider = shared.decider(Door::Http);
+    let (mut scratch, client_id) = (session.scratch(), client_id(headers));
+    Ok(decider
+        .decide(&request, &mut scratch, client_id, |_, decision, id| of_decision(decision, id)))
 }
 
 /// A header's only value.
@@ -99,10 +105,15 @@ fn either<'h>(
     }
 }
 
-fn of_decision(decision: &Decision) -> Answer {
+fn of_decision(decision: &Decision, id: DecisionId) -> Answer {
     let mut answer = empty(status_of(decision.reason));
     let headers = answer.headers_mut();
     headers.insert(REASON, HeaderValue::from_static(decision.reason.name()));
+    if let Some(id) =
+        id.is_some().then(|| HeaderValue::from_str(&id.to_string())).and_then(Result::ok)
+    {
+        headers.insert(REQUEST_ID, id);
+    }
     if let Some(wait) = decision.retry_after_ms {
         headers.insert(RETRY_AFTER, HeaderValue::from(wait.div_ceil(1000).max(1)));
         headers.insert(RETRY_AFTER_MS, HeaderValue::from(wait));

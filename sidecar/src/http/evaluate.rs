@@ -1,9 +1,8 @@
 //! The AuthZEN evaluation endpoints.
 
-use super::answer::{Answer, Refused, json};
+use super::answer::{Answer, Refused, client_id, json};
 use super::route::Session;
 use crate::metrics::Door;
-use crate::shared::Decider;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
@@ -25,8 +24,7 @@ pub(super) async fn one(
 ) -> Result<Answer, Refused> {
     let (head, body) = read(session, request, age).await?;
     let request = authzen::evaluation(&body, tenant(&head.headers))?;
-    let mut decider = session.shared().decider(session.shared().metrics.door(Door::Http));
-    Ok(single(&request, &mut decider, &mut session.scratch()))
+    single(session, &request, &head.headers)
 }
 
 /// `POST /access/v1/evaluations`.
@@ -37,18 +35,23 @@ pub(super) async fn many(
 ) -> Result<Answer, Refused> {
     let (head, body) = read(session, request, age).await?;
     let asked = authzen::evaluations(&body, tenant(&head.headers))?;
-    let mut decider = session.shared().decider(session.shared().metrics.door(Door::Http));
-    let mut scratch = session.scratch();
     let (items, semantic) = match asked {
-        Asked::One(request) => return Ok(single(&request, &mut decider, &mut scratch)),
+        Asked::One(request) => return single(session, &request, &head.headers),
         Asked::Many { items, semantic } => (items, semantic),
     };
+    let mut decider = session.shared().decider(Door::Http);
+    let mut scratch = session.scratch();
+    let client_id = client_id(&head.headers);
     let mut answers: Vec<Box<RawValue>> = Vec::with_capacity(items.len());
     for item in &items {
         let (is_allow, body) = match item {
+            Ok(request) if request.explain => {
+                let explained = explained(session, request, &mut scratch)?;
+                (explained["decision"] == true, raw(&explained))
+            }
             Ok(request) => request.with(|request| {
-                decider.decide(request, &mut scratch, |state, decision| {
-                    (decision.is_allow(), raw(&DecisionBody::of(state, decision)))
+                decider.decide(request, &mut scratch, client_id, |state, decision, id| {
+                    (decision.is_allow(), raw(&DecisionBody::of(state, decision, id)))
                 })
             }),
             Err(fault) => (false, raw(&item_error(fault))),
@@ -72,12 +75,45 @@ pub(super) async fn read(
     Ok((head, session.body(body, age).await?))
 }
 
-fn single(request: &OwnedRequest<'_>, decider: &mut Decider<'_>, scratch: &mut Scratch) -> Answer {
-    request.with(|request| {
-        decider.decide(request, scratch, |state, decision| {
-            json(StatusCode::OK, &DecisionBody::of(state, decision))
+fn single(
+    session: &Session,
+    request: &OwnedRequest<'_>,
+    headers: &HeaderMap,
+) -> Result<Answer, Refused> {
+    let mut scratch = session.scratch();
+    if request.explain {
+        return Ok(json(StatusCode::OK, &explained(session, request, &mut scratch)?));
+    }
+    let mut decider = session.shared().decider(Door::Http);
+    Ok(request.with(|request| {
+        decider.decide(request, &mut scratch, client_id(headers), |state, decision, id| {
+            json(StatusCode::OK, &DecisionBody::of(state, decision, id))
         })
-    })
+    }))
+}
+
+/// A decision with its explanation as `context.explanation`; takes nothing.
+fn explained(
+    session: &Session,
+    request: &OwnedRequest<'_>,
+    scratch: &mut Scratch,
+) -> Result<serde_json::Value, Refused> {
+    if !session.may_explain() {
+        let message = "only root and the sidecar's own user may ask for explanations";
+        return Err(Refused::new(StatusCode::FORBIDDEN, "not-permitted", message));
+    }
+    let bytes = request.with(|request| session.shared().explain(request, scratch));
+    let mut body: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    let mut explanation = serde_json::Map::new();
+    for member in ["rules", "values", "not_met"] {
+        if let Some(value) = body.as_object_mut().and_then(|body| body.remove(member)) {
+            explanation.insert(member.to_owned(), value);
+        }
+    }
+    if let Some(context) = body.get_mut("context").and_then(|context| context.as_object_mut()) {
+        context.insert("explanation".to_owned(), explanation.into());
+    }
+    Ok(body)
 }
 
 fn raw(body: &impl serde::Serialize) -> Option<Box<RawValue>> {

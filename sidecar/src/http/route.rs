@@ -40,6 +40,8 @@ pub(crate) struct Session {
     pub(crate) router: Arc<Router>,
     watch: Arc<Watch>,
     admitted: Admitted,
+    /// Explanations show rules and values.
+    may_explain: bool,
     scratch: Mutex<Scratch>,
 }
 
@@ -52,15 +54,24 @@ impl Router {
         self.grpc.report_health().await;
     }
 
-    pub(crate) fn session(self: &Arc<Self>, watch: Arc<Watch>, admitted: Admitted) -> Arc<Session> {
+    pub(crate) fn session(
+        self: &Arc<Self>,
+        watch: Arc<Watch>,
+        admitted: Admitted,
+        may_explain: bool,
+    ) -> Arc<Session> {
         let scratch = Mutex::default();
-        Arc::new(Session { router: Arc::clone(self), watch, admitted, scratch })
+        Arc::new(Session { router: Arc::clone(self), watch, admitted, may_explain, scratch })
     }
 }
 
 impl Session {
     pub(crate) fn shared(&self) -> &Shared {
         &self.router.shared
+    }
+
+    pub(crate) fn may_explain(&self) -> bool {
+        self.may_explain
     }
 
     /// Memory for decisions; never held across an await.

@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "`--nocapture` shows how long an edit took")]
 
 mod common;
+mod decisions;
 mod doors;
 mod frame;
 mod h2;

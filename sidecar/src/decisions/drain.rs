@@ -1,0 +1,120 @@
+//! The thread that empties the queue: keeps the newest decisions, writes lines, gives the records back.
+
+use crate::decisions::line::{Hiding, line};
+use crate::decisions::recent::Kept;
+use crate::decisions::sink::Sink;
+use crate::decisions::{Decisions, LogConfig, Record};
+use crate::shared::Shared;
+use metrics::Counter;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+use tollgate_engine::TenantState;
+use tollgate_proto::frame;
+
+/// Between two looks at the queue.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+/// Between two words about a sink that fails.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What empties the queue.
+pub(crate) struct Drain {
+    shared: Arc<Shared>,
+    sink: Sink,
+    hiding: Hiding,
+    failed: Counter,
+    complained: Option<Instant>,
+}
+
+impl Drain {
+    /// Opens the sink.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn open(shared: Arc<Shared>, secret: [u8; 32]) -> Result<Drain, String> {
+        let config: &LogConfig = &shared.config.decision_log;
+        let sink =
+            Sink::open(&config.sink).map_err(|error| format!("the decision log: {error}"))?;
+        let hiding = Hiding { masks: config.masks.clone(), hashes: config.hashes.clone(), secret };
+        let failed = shared.metrics.decision_log_failed.clone();
+        Ok(Drain { shared, sink, hiding, failed, complained: None })
+    }
+
+    /// Runs until told to stop, then writes what is left.
+    pub(crate) fn run(mut self, stopped: &Receiver<()>) {
+        while stopped.recv_timeout(LOOK_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+            self.look();
+        }
+        self.look();
+    }
+
+    fn look(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        let decisions = &shared.decisions;
+        let mut lines = Vec::new();
+        let mut last: Option<Arc<TenantState>> = None;
+        while let Some(record) = decisions.full.pop() {
+            let kept = self.kept(&record, decisions, &mut last);
+            // There are no more records than the pool has places.
+            let _ = decisions.free.push(record);
+            if !self.sink.is_none() {
+                lines.push(line(&kept, &self.hiding));
+            }
+            decisions.recent().keep(kept);
+            if lines.len() >= shared.config.decision_log.capacity {
+                self.write(&mut lines);
+            }
+        }
+        self.write(&mut lines);
+    }
+
+    fn write(&mut self, lines: &mut Vec<serde_json::Value>) {
+        if lines.is_empty() {
+            return;
+        }
+        if let Err(error) = self.sink.write(lines) {
+            self.failed.increment(u64::try_from(lines.len()).unwrap_or(u64::MAX));
+            if self.complained.is_none_or(|at| at.elapsed() > COMPLAINT_INTERVAL) {
+                self.complained = Some(Instant::now());
+                let count = lines.len();
+                tracing::error!(error = error.to_string(), count, "decisions were not logged");
+            }
+        }
+        lines.clear();
+    }
+
+    /// The record with the configuration that decided, which is the served one unless it has just been replaced.
+    fn kept(
+        &self,
+        record: &Record,
+        decisions: &Decisions,
+        last: &mut Option<Arc<TenantState>>,
+    ) -> Kept {
+        let names = frame::check(&record.request, |request| {
+            [request.tenant, request.subject.id, request.action, request.resource.id]
+                .map(str::to_owned)
+        });
+        let [tenant, subject, action, resource] = names.unwrap_or_default();
+        let is_its =
+            |state: &Arc<TenantState>| state.name() == tenant && state.version() == record.version;
+        let state = match last.clone().filter(is_its) {
+            Some(state) => Some(state),
+            None => self.shared.table.load().shared_state(&tenant).filter(is_its),
+        };
+        last.clone_from(&state);
+        Kept {
+            number: decisions.recent().next_number(),
+            id: record.id,
+            client_id: record.client_id.clone(),
+            at: record.at,
+            door: record.door,
+            decision: record.decision(),
+            state,
+            tenant,
+            subject,
+            action,
+            resource,
+            request: record.request.clone(),
+        }
+    }
+}
