@@ -113,7 +113,7 @@ impl Decisions {
         self.recent.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Notes a decision if it is sampled. The id is for the answer: every refusal has one.
+    /// Notes a decision if it is sampled. The id is for the answer: every refusal has one, and nothing else.
     pub(crate) fn note(
         &self,
         door: Door,
@@ -130,7 +130,7 @@ impl Decisions {
         if spread(number) % 100 < percent {
             self.put(id, door, request, decision, now, client_id);
         }
-        id
+        if decision.is_allow() { DecisionId::NONE } else { id }
     }
 
     fn put(
@@ -299,7 +299,7 @@ mod tests {
             ([0, 100, 100], Reason::NoRule, 1_000, 1_000..=1_000),
             ([0, 0, 100], Reason::NoRule, 1_000, 0..=0),
             ([0, 0, 100], Reason::PolicyError, 1_000, 1_000..=1_000),
-            ([10, 0, 0], Reason::Allow, 1_000, 60..=140),
+            ([10, 0, 0], Reason::Allow, 0, 60..=140),
         ] {
             let decisions = decisions(2_000, percents);
             assert_eq!(note(&decisions, reason, 1_000), ids, "{percents:?} {reason:?}");

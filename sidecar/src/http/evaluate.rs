@@ -47,7 +47,7 @@ pub(super) async fn many(
         let (is_allow, body) = match item {
             Ok(request) if request.explain => {
                 let explained = explained(session, request, &mut scratch)?;
-                (explained["decision"] == true, raw(&explained))
+                (explained.get("decision") == Some(&true.into()), raw(&explained))
             }
             Ok(request) => request.with(|request| {
                 decider.decide(request, &mut scratch, client_id, |state, decision, id| {
