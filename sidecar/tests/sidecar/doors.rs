@@ -113,9 +113,12 @@ fn as_json(response: &CheckResponse) -> Json {
         })).collect::<Vec<_>>(),
         "warnings": context.warnings,
     });
-    for (name, text) in
-        [("rule", &context.rule), ("version", &context.version), ("limit", &context.limit)]
-    {
+    for (name, text) in [
+        ("rule", &context.rule),
+        ("version", &context.version),
+        ("limit", &context.limit),
+        ("request_id", &context.request_id),
+    ] {
         if !text.is_empty() {
             json[name] = Json::from(text.as_str());
         }
@@ -139,8 +142,10 @@ fn by_frame(sidecar: &Sidecar, body: &Json) -> Json {
     serde_json::to_value(DecisionBody::from_reply(&reply)).unwrap()
 }
 
-/// Waits differ by the time between the doors.
+/// Waits differ by the time between the doors; every refusal has an id of its own.
 fn without_wait(mut answer: Json) -> Json {
+    let id = answer["context"].as_object_mut().unwrap().remove("request_id");
+    assert_eq!(id.is_some_and(|id| id != ""), answer["decision"] == false, "{answer}");
     if let Some(wait) = answer["context"].as_object_mut().unwrap().remove("retry_after_ms") {
         assert!((3_500_000..=3_600_000).contains(&wait.as_u64().unwrap()), "{wait}");
     }
