@@ -2,7 +2,7 @@
 //! and the same rows laid out as decisions read them (`layout`). The table is its twin in tests.
 //!
 //! An alternative has up to two keys: a *member* key (the roles of a subject, or the elements of a
-//! list: several probes) and a *second* key (an equality: one probe, two with `*`). Rows that no
+//! list: several probes) and a *second* key (an equality: one probe, two with `*`; or the roles of another value). Rows that no
 //! probe finds are false by the very conjunct that was the key; the rest of the conjuncts is
 //! evaluated per candidate. Where a key's value is no string the caller scans instead.
 
@@ -107,11 +107,12 @@ pub(crate) enum Member {
     Equal { slot: u16, any: bool },
 }
 
-/// The second key: the value of a slot, and `ANY` if some row has it.
+/// The second key: the value of a slot, and `ANY` if some row has it; or every role of that value.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Second {
     pub(crate) slot: u16,
     pub(crate) any: bool,
+    pub(crate) roles: Option<(u16, Option<Domain>)>,
 }
 
 impl Twin {
@@ -140,9 +141,12 @@ impl Alternative {
                     member = (!per_row).then_some(position);
                 }
                 Test::InList { .. } if member.is_none() => member = Some(position),
+                Test::Role { domain, .. }
+                    if domain.is_some_and(|domain| domain.varies(constant)) => {}
                 Test::Equal { column, .. }
                 | Test::EqualOrAny { column, .. }
-                | Test::Regex { column, .. } => {
+                | Test::Regex { column, .. }
+                | Test::Role { column, .. } => {
                     let count = distinct(facts, column);
                     if count > 1 && second.is_none_or(|(_, best)| count > best) {
                         second = Some((position, count));
@@ -153,6 +157,7 @@ impl Alternative {
         }
         let mut second = second.map(|(position, _)| position);
         if member.is_none() {
+            second = second.filter(|p| !is_role(conjuncts, *p));
             // Two equalities: the one with the most values is the first key, the next the second.
             member = second.filter(|p| !is_regex(conjuncts, *p));
             if member.is_some() {
@@ -161,6 +166,10 @@ impl Alternative {
         }
         Builder { conjuncts, code, facts, regex_text }.finish(member, second)
     }
+}
+
+fn is_role(conjuncts: &[Conjunct<'_>], position: usize) -> bool {
+    conjuncts.get(position).is_some_and(|c| matches!(c.test, Test::Role { .. }))
 }
 
 fn is_regex(conjuncts: &[Conjunct<'_>], position: usize) -> bool {
@@ -245,7 +254,10 @@ impl Builder<'_> {
             None => None,
         };
         let second = match second {
-            Some(position) => Some(Second { slot: self.slot(position)?, any: any.1 }),
+            Some(position) => {
+                let (slot, roles) = (self.slot(position)?, self.roles(position)?);
+                Some(Second { slot, any: any.1, roles })
+            }
             None => None,
         };
         let mut postings = HashMap::with_hasher(self.facts.texts.hasher());
@@ -339,6 +351,14 @@ impl Builder<'_> {
             Some(Test::InList { .. }) => Member::Elements { slot },
             _ => Member::Equal { slot, any },
         })
+    }
+
+    /// The graph and domain of a role function.
+    fn roles(&mut self, position: usize) -> Result<Option<(u16, Option<Domain>)>, Refused> {
+        let test = self.conjuncts.get(position).map(|conjunct| conjunct.test);
+        let Some(Test::Role { graph, domain, .. }) = test else { return Ok(None) };
+        let domain = domain.map(|domain| self.domain(domain)).transpose()?;
+        Ok(Some((u16::try_from(graph).unwrap_or(u16::MAX), domain)))
     }
 
     fn domain(&mut self, domain: &Expr) -> Result<Domain, Refused> {

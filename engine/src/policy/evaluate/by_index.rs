@@ -19,19 +19,24 @@ impl PolicySet {
             return true;
         }
         let id_of = |slot: u16| machine.slots.get(usize::from(slot)).and_then(Value::as_str);
-        let mut seconds = [NONE, ANY];
-        let seconds = match alternative.second {
-            None => seconds.get(..1),
-            Some(second) => {
-                let Some(text) = id_of(second.slot) else { return false };
-                // `NONE` is no row's key once there is a second key.
-                seconds = [self.facts.texts.find(text).unwrap_or(NONE), ANY];
-                seconds.get(..if second.any { 2 } else { 1 })
+        let mut seconds = vec![NONE];
+        if let Some(second) = alternative.second {
+            let Some(text) = id_of(second.slot) else { return false };
+            // `NONE` is no row's key once there is a second key.
+            let id = self.facts.texts.find(text).unwrap_or(NONE);
+            seconds = if second.any { vec![id, ANY] } else { vec![id] };
+            if let Some((graph, domain)) = second.roles {
+                let domain = match domain.map(|domain| domain_text(domain, machine)) {
+                    Some(None) => return false,
+                    Some(Some(text)) => Some(self.facts.texts.find(text).unwrap_or(NONE)),
+                    None => None,
+                };
+                let closure = self.facts.roles.closure(graph, domain, id);
+                seconds = if closure.is_empty() { vec![id] } else { closure.to_vec() };
             }
-        };
-        let seconds = seconds.unwrap_or(&[]);
+        }
         let mut see = |machine: &mut Machine<'m>, member: u32| {
-            for second in seconds {
+            for second in &seconds {
                 let candidates = alternative.twin.candidates(member, *second);
                 self.see_candidates(candidates, alternative, guarded, machine, first);
             }

@@ -4,9 +4,10 @@ use crate::builtin::key_match::path_matches;
 use crate::expr::eval_strict::Machine;
 use crate::policy::PolicySet;
 use crate::policy::evaluate::{First, domain_text, guarded};
-use crate::policy::index::{Alternative, Member};
-use crate::policy::layout::Reads;
-use crate::policy::layout::block::{ANY_SECOND, LaidRow};
+use crate::policy::index::{Alternative, Domain, Member, NONE};
+use crate::policy::layout::block::{ANY_SECOND, Block, LaidRow};
+use crate::policy::layout::{Layout, Reads};
+use crate::text::Texts;
 use crate::value::Value;
 
 /// What rows of one alternative are compared with.
@@ -14,11 +15,43 @@ struct Asked<'m> {
     alternative: &'m Alternative,
     /// The truth of what all rows have in common.
     guarded: Option<bool>,
-    second: Option<(u32, &'m [u8])>,
+    second: Seconds<'m>,
     path: Option<&'m [u8]>,
 }
 
+/// The second keys of a request.
+#[derive(Clone, Copy)]
+enum Seconds<'m> {
+    None,
+    One(u32, &'m [u8]),
+    /// Everything that a value reaches, itself included.
+    Roles(&'m [u32], &'m Texts),
+}
+
 impl PolicySet {
+    /// The second keys of a value that is asked for its roles; `None` if its domain is no text.
+    fn seconds<'m>(
+        &'m self,
+        layout: &Layout,
+        text: &'m str,
+        graph: u16,
+        domain: Option<Domain>,
+        machine: &mut Machine<'m>,
+    ) -> Option<Seconds<'m>> {
+        let texts = &self.facts.texts;
+        let domain = match domain.map(|domain| domain_text(domain, machine)) {
+            Some(None) => return None,
+            Some(Some(text)) => Some(texts.find(text).unwrap_or(NONE)),
+            None => None,
+        };
+        let closure = texts.find(text).map(|id| self.facts.roles.closure(graph, domain, id));
+        Some(match closure {
+            Some(ids) if !ids.is_empty() => Seconds::Roles(ids, texts),
+            // Nobody links it to anything: it is only itself. A text that no row has matches none.
+            _ => Seconds::One(layout.second_hash(text), text.as_bytes()),
+        })
+    }
+
     /// Sees every row that may match by one alternative; false if the layout cannot say.
     pub(super) fn probe<'m>(
         &'m self,
@@ -35,10 +68,16 @@ impl PolicySet {
         let text_of = |slot: u16| slots.get(usize::from(slot)).and_then(Value::as_str);
         let layout = &alternative.layout;
         let second = match alternative.second {
-            None => None,
-            Some(second) => match text_of(second.slot) {
-                Some(text) => Some((layout.second_hash(text), text.as_bytes())),
-                None => return false,
+            None => Seconds::None,
+            Some(second) => match (text_of(second.slot), second.roles) {
+                (None, _) => return false,
+                (Some(text), None) => Seconds::One(layout.second_hash(text), text.as_bytes()),
+                (Some(text), Some((graph, domain))) => {
+                    match self.seconds(layout, text, graph, domain, machine) {
+                        Some(seconds) => seconds,
+                        None => return false,
+                    }
+                }
             },
         };
         let path = alternative.path.and_then(text_of).map(str::as_bytes);
@@ -92,11 +131,34 @@ impl<'m> Asked<'m> {
             for row in anybody.filter_map(|at| block.row(at)) {
                 self.see_row(row, None, machine, first, reads);
             }
-            let Some((hash, text)) = self.second else { continue };
-            let theirs = block.run(hash, reads);
-            for row in theirs.filter_map(|at| block.row(at)) {
-                self.see_row(row, Some(text), machine, first, reads);
+            match self.second {
+                Seconds::None => {}
+                Seconds::One(hash, text) => {
+                    self.see_run(block, (hash, text), machine, first, reads)
+                }
+                Seconds::Roles(ids, texts) => {
+                    for id in ids {
+                        let text = texts.get(*id);
+                        let second = (layout.second_hash(text), text.as_bytes());
+                        self.see_run(block, second, machine, first, reads);
+                    }
+                }
             }
+        }
+    }
+
+    /// Sees the rows of a block with a second key.
+    fn see_run(
+        &self,
+        block: Block<'m>,
+        (hash, text): (u32, &[u8]),
+        machine: &mut Machine<'m>,
+        first: &mut First,
+        reads: &mut impl Reads,
+    ) {
+        let theirs = block.run(hash, reads);
+        for row in theirs.filter_map(|at| block.row(at)) {
+            self.see_row(row, Some(text), machine, first, reads);
         }
     }
 
