@@ -39,7 +39,7 @@ bench: setup
 	cd benches && MIMALLOC_PURGE_DELAY=-1 $(CARGO) run --release --bin bench
 
 parity: setup
-	CASES=$(CASES) $(CARGO) test --package tollgate-oracle --test parity -- --nocapture
+	CASES=$(CASES) $(CARGO) test --release --package tollgate-oracle --test parity -- --nocapture
 
 # A million requests of 200 tenants, then each planted bug: some ten minutes.
 isolation: setup-test

@@ -1,5 +1,5 @@
 //! One run, one table: decisions beside casbin, Cedar and regorus, buckets beside governor and
-//! limitador, doors beside a raw echo, reload.
+//! limitador, doors beside a raw echo, reload, Cedar's published workloads.
 //!
 //! Absolute times belong to the machine; the ratios are of one run. `bench echo PATH` is the raw
 //! echo server that the door is measured beside. To add a question: a module that puts figures
@@ -8,9 +8,12 @@
 mod bucket;
 mod decide;
 mod door;
+mod hospital;
 mod peers;
+mod published;
 mod reload;
 mod report;
+mod threads;
 mod timing;
 mod workload;
 
@@ -30,11 +33,21 @@ fn main() {
             bucket::measure(&mut report);
             door::measure(&mut report);
             reload::measure(&mut report);
+            published::measure(&mut report);
+            hospital::measure(&mut report);
+            threads::measure(&mut report);
             report.write();
         }
         ["decide"] => {
             let mut report = Report::default();
             decide::measure(&mut report);
+            report.print();
+        }
+        ["workloads"] => {
+            let mut report = Report::default();
+            published::measure(&mut report);
+            hospital::measure(&mut report);
+            threads::measure(&mut report);
             report.print();
         }
         ["bucket"] => {
@@ -61,6 +74,8 @@ fn main() {
 }
 
 fn usage() {
-    eprintln!("usage: bench [decide | bucket | door | reload | profile RULES A|S|U | echo PATH]");
+    eprintln!(
+        "usage: bench [decide | workloads | bucket | door | reload | profile RULES A|S|U | echo PATH]"
+    );
     std::process::exit(2);
 }
