@@ -20,6 +20,7 @@ mod errors;
 mod exit;
 mod explain;
 mod folder;
+mod import;
 mod init;
 mod logs;
 mod ops;
@@ -67,6 +68,9 @@ enum Command {
     /// Build, inspect or verify signed bundles
     #[command(subcommand)]
     Bundle(bundle::Command),
+    /// Bring policies from elsewhere
+    #[command(subcommand)]
+    Import(import::Command),
     /// Make a policy folder from one of the cases
     Init(init::Arguments),
     /// Run a command, such as your tests, beside a sidecar of its own
@@ -121,6 +125,7 @@ fn main() -> std::process::ExitCode {
         Command::Tail(arguments) => tail::run(&places, &arguments),
         Command::Policy(command) => policy::run(&command),
         Command::Bundle(command) => bundle::run(&command),
+        Command::Import(command) => import::run(&command),
         Command::Init(arguments) => init::run(&arguments),
         Command::Run(arguments) => return run::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&places, &arguments),

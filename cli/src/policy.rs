@@ -6,7 +6,7 @@ mod enforce;
 mod fmt;
 mod junit;
 mod lint;
-mod oracles;
+pub(crate) mod oracles;
 mod test;
 
 use crate::exit::Exit;

@@ -10,7 +10,7 @@ use tollgate_engine::{
 use tollgate_oracle::{Answer, CasbinRs};
 
 /// Both oracles for one tenant's rows.
-pub(super) struct Oracles {
+pub(crate) struct Oracles {
     casbin: CasbinRs,
     ours: TenantState,
     binding: Binding,
@@ -18,7 +18,7 @@ pub(super) struct Oracles {
 
 /// How the three answers to one row compare.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Agreement {
+pub(crate) enum Agreement {
     Agrees,
     /// casbin errs or lacks the feature, or cannot be asked this request.
     NotComparable(String),
@@ -35,7 +35,7 @@ pub(super) enum Agreement {
 
 impl Oracles {
     /// Loads a tenant's rows into both; a sentence if either refuses them.
-    pub(super) fn load(
+    pub(crate) fn load(
         model_text: &str,
         rows: &Rows<'_>,
         model: &Model,
@@ -57,7 +57,7 @@ impl Oracles {
     }
 
     /// Compares our strict answer with theirs.
-    pub(super) fn compare(&self, request: &Request<'_>, strict: bool) -> Agreement {
+    pub(crate) fn compare(&self, request: &Request<'_>, strict: bool) -> Agreement {
         let tuple = match self.tuple(request) {
             Ok(tuple) => tuple,
             Err(why) => return Agreement::NotComparable(why),
@@ -174,7 +174,7 @@ impl CellHost for NoLocks {
 }
 
 /// A table without cells: policy tests ask no limits.
-pub(super) fn no_cells() -> Cells<'static> {
+pub(crate) fn no_cells() -> Cells<'static> {
     static SECRET: TableSecret = TableSecret::new([0, 0]);
     Cells::new(&[], &SECRET, &NoLocks)
 }

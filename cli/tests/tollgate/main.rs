@@ -760,11 +760,23 @@ fn matches(got: &[String], expected: &[String]) -> bool {
     }
 }
 
-#[test]
-fn the_tutorial_runs() {
+/// The files that a page shows, by name: blocks that begin with "text file=NAME".
+fn shown_files(page: &str) -> Vec<(String, String)> {
+    let text = std::fs::read_to_string(format!("{ROOT}/{page}")).unwrap();
+    let block = |block: &str| {
+        let (name, rest) = block.split_once('\n').unwrap();
+        (name.to_owned(), rest.split("```").next().unwrap().to_owned())
+    };
+    text.split("```text file=").skip(1).map(block).collect()
+}
+
+/// Runs the commands of a page one behind the other, in a folder with the files that it shows.
+fn run_page(page: &str) -> usize {
     let own = Folder::new();
-    let commands = console("docs/tutorial/README.md");
-    assert!(commands.len() > 15);
+    for (name, content) in shown_files(page) {
+        own.write(&name, content.as_bytes());
+    }
+    let commands = console(page);
     let mut script = String::new();
     for (command, _) in &commands {
         script.push_str(&format!("echo '@@@'\n{command}\n"));
@@ -792,6 +804,18 @@ fn the_tutorial_runs() {
         let expected: Vec<String> = expected.iter().map(|line| stable(line)).collect();
         assert!(matches(&got, &expected), "{command}\n{got:#?}\n{}", text(&ran.stderr));
     }
+    commands.len()
+}
+
+#[test]
+fn the_tutorial_runs() {
+    assert!(run_page("docs/tutorial/README.md") > 15);
+}
+
+#[test]
+fn the_recipes_for_those_who_come_from_elsewhere_run() {
+    assert!(run_page("docs/recipes/coming-from-casbin.md") > 3);
+    assert!(run_page("docs/recipes/coming-from-opa.md") > 0);
 }
 
 #[test]

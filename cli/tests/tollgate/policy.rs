@@ -73,3 +73,40 @@ fn who_can_and_what_can_name_people_and_rules() {
     assert!(shown.starts_with("alice  read  /docs/one   policy.csv:1\n"), "{shown}");
     assert!(shown.contains("others may, too"), "{shown}");
 }
+
+#[test]
+fn a_casbin_policy_is_imported_with_a_report_and_tests() {
+    let folder = Folder::new();
+    let model = EQUAL
+        .replace("r = sub, act", "r = user, deed")
+        .replace("r.sub", "r.user")
+        .replace("r.act", "r.deed");
+    folder.write("m.conf", model.as_bytes());
+    folder.write("p.csv", b"p, staff, read\ng, alice, staff\n");
+    let import = |policy: &str, dir: &str| {
+        let output = run(&folder.0, &["import", "casbin", "-m", "m.conf", "-p", policy, dir]);
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let (code, said, _) = import("p.csv", "strict");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("`deed` is taken for the resource"), "{said}");
+    assert!(said.contains("answer alike here"), "{said}");
+    let tests = std::fs::read_to_string(folder.0.join("strict/tests.yaml")).unwrap();
+    let row = "  - {subject: \"alice\", resource: \"read\", action: \"any\", expect: allow}\n";
+    assert!(tests.contains(row), "{tests}");
+    let output = run(&folder.0, &["policy", "test", "strict"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+    // Rows of the wrong length load in Casbin, and are errors when they are reached.
+    folder.write("odd.csv", b"p, staff, read\np, short\ng, alice, staff\n");
+    let (code, said, _) = import("odd.csv", "lazy");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("in the dialect `casbin-rs`"), "{said}");
+    assert!(said.contains("policy.csv:2: casbin-only"), "{said}");
+    let tenant = std::fs::read_to_string(folder.0.join("lazy/tenant.toml")).unwrap();
+    assert!(tenant.starts_with("dialect = \"casbin-rs\"\n"), "{tenant}");
+    assert_eq!(import("p.csv", "strict").0, Some(2), "never over something");
+    folder.write("bad.conf", b"[matchers]\nm = (\n");
+    let output = run(&folder.0, &["import", "casbin", "-m", "bad.conf", "-p", "p.csv", "none"]);
+    assert_eq!(output.status.code(), Some(4));
+    assert!(!folder.0.join("none").exists());
+}
