@@ -64,7 +64,7 @@ fn import(arguments: &Arguments) -> Result<String, (Exit, String)> {
     }
     let (model, policy) = (read(&arguments.model)?, read(&arguments.policy)?);
     let name = arguments.dir.file_name().map_or("imported".into(), |name| name.to_string_lossy());
-    let (case, folder) = load(name.into_owned(), model, policy)?;
+    let (case, folder) = load(&name, &model, &policy)?;
     let report = report(&case);
     let tests = case.tests(&folder);
     let files = [
@@ -88,14 +88,14 @@ fn read(path: &Path) -> Result<String, (Exit, String)> {
 }
 
 /// In the strict dialect if it loads there, else in Casbin's own.
-fn load(name: String, model: String, policy: String) -> Result<(Case, Folder), (Exit, String)> {
+fn load(name: &str, model: &str, policy: &str) -> Result<(Case, Folder), (Exit, String)> {
     let mut refused = None;
     for dialect in [Dialect::Strict, Dialect::CasbinRs] {
-        let bind = guessed(&model, dialect);
+        let bind = guessed(model, dialect);
         let case = Case {
-            name: name.clone(),
-            model: model.clone(),
-            policy: policy.clone(),
+            name: name.to_owned(),
+            model: model.to_owned(),
+            policy: policy.to_owned(),
             dialect,
             bind,
         };
@@ -108,8 +108,8 @@ fn load(name: String, model: String, policy: String) -> Result<(Case, Folder), (
     }
     let found = refused.unwrap_or_default();
     draw::show(&found, &|path| {
-        let text = if path.ends_with("model.conf") { &model } else { &policy };
-        Some(text.clone())
+        let text = if path.ends_with("model.conf") { model } else { policy };
+        Some(text.to_owned())
     });
     Err((Exit::DoesNotLoad, draw::count_line(&found)))
 }

@@ -27,7 +27,7 @@ macro_rules! cases {
 cases! {
     "break-glass": "README.md" "model.conf" "policy.csv" "tests.yaml";
     "control-plane": "README.md" "model.conf" "policy.csv" "tests.yaml";
-    "documents": "README.md" "model.conf" "policy.csv" "tests.yaml";
+    "documents": "README.md" "model.conf" "policy.csv" "schema.json" "tests.yaml";
     "firewall": "README.md" "model.conf" "policy.csv" "tenant.toml" "tests.yaml";
     "llm-gateway": "README.md" "limits.toml" "model.conf" "policy.csv" "tests.yaml";
     "rest-api": "README.md" "limits.toml" "model.conf" "policy.csv" "tests.yaml";

@@ -7,6 +7,7 @@
 use crate::bind::{Binding, Part};
 use crate::bounds::{ATTRIBUTES_MAX, ID_BYTES_MAX};
 use crate::cell::Cells;
+use crate::expr::code::Slot;
 use crate::now::{Now, Version};
 use crate::path;
 use crate::policy::PolicySet;
@@ -16,6 +17,7 @@ use crate::quota::limit::{Quotas, Stage};
 use crate::quota::reserve::{Ask, Hashes, LimitUses, Refusal};
 use crate::reason::Reason;
 use crate::request::{Attribute, Entity, Request, SlotMap};
+use crate::schema::{Origin, Schema};
 use crate::steps::{Freshness, KillLane, Territory};
 use crate::value::Value;
 use std::sync::Arc;
@@ -30,6 +32,7 @@ pub struct TenantState {
     /// Those of the model's contexts, in their order.
     contexts: Vec<Asks>,
     quotas: Quotas,
+    schema: Option<Arc<Schema>>,
     freshness: Freshness,
     kill_lane: KillLane,
     territory: Territory,
@@ -43,6 +46,12 @@ struct Asks {
 }
 
 impl Asks {
+    /// Takes no attribute from a request for which somebody else vouches.
+    fn obey(&mut self, slots: &[Slot], schema: &Schema) {
+        let is_ours = |part: Part, path: &str| schema.origin(part, path) == Origin::Gateway;
+        self.slots = SlotMap::taking(slots, &self.parts, is_ours);
+    }
+
     fn new(policy: &PolicySet, parts: &[Part]) -> Asks {
         Asks { slots: SlotMap::new(policy.slots(), parts), parts: parts.to_vec() }
     }
@@ -151,10 +160,30 @@ impl TenantState {
                 .collect(),
             policy,
             quotas,
+            schema: None,
             freshness: Freshness::default(),
             kill_lane: KillLane::default(),
             territory: Territory::default(),
         }
+    }
+
+    /// The same, with a schema: attributes come from where it says, and requests are checked if it says so.
+    #[must_use]
+    pub fn described(mut self, schema: Option<Arc<Schema>>) -> TenantState {
+        if let Some(schema) = &schema {
+            self.asks.obey(self.policy.slots(), schema);
+            self.quotas.taking(|part, path| schema.origin(part, path) == Origin::Gateway);
+            for ((_, policy), asks) in self.policy.contexts.iter().zip(&mut self.contexts) {
+                asks.obey(policy.slots(), schema);
+            }
+        }
+        self.schema = schema;
+        self
+    }
+
+    /// What is known of the attributes of requests.
+    pub fn schema(&self) -> Option<&Schema> {
+        self.schema.as_deref()
     }
 
     /// The same, refusing everything as `tenant-suspended` if it is.
@@ -241,8 +270,14 @@ impl TenantState {
             .or_else(|| self.territory.refusal(&request));
         match refused {
             Some(reason) => Err(reason),
+            None if self.is_off_schema(&request) => Err(Reason::BadRequest),
             None => Ok(request),
         }
+    }
+
+    fn is_off_schema(&self, request: &Request<'_>) -> bool {
+        let checking = self.schema.as_ref().filter(|schema| schema.checks_requests);
+        checking.is_some_and(|schema| !schema.admits(request))
     }
 
     fn ask_policy(

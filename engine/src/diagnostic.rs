@@ -75,6 +75,8 @@ codes! {
     YamlSyntax 1150 "yaml-syntax",
     NoTests 1152 "no-tests",
     BadTime 1153 "bad-time",
+    JsonSyntax 1154 "json-syntax",
+    SchemaViolation 1155 "schema-violation",
     UnknownVariable 1160 "unknown-variable",
     UnreachableRule 1170 "unreachable-rule",
     ShadowedRule 1171 "shadowed-rule",

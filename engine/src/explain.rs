@@ -6,11 +6,13 @@
 use crate::bind::Part;
 use crate::cell::Cells;
 use crate::decide::{AskedPolicy, Decision, Scratch, TenantState};
+use crate::expr::code::Slot;
 use crate::now::Now;
 use crate::path;
 use crate::policy::describe::{Described, Nearest};
 use crate::reason::Reason;
 use crate::request::{Entity, Request};
+use crate::schema::Schema;
 use crate::value::Value;
 
 /// Rules that an explanation names beside the deciding one.
@@ -93,7 +95,7 @@ impl TenantState {
         let request = Request { resource: Entity { id: resource, ..request.resource }, ..*request };
         let Some(asked) = self.asked(&request) else { return Default::default() };
         asked.with(&request, |tuple| {
-            let explainer = Explainer { asked, tuple, now };
+            let explainer = Explainer { asked, tuple, schema: self.schema(), now };
             let nearest = match (decision.reason, decision.rule) {
                 (_, Some(rule)) => {
                     let own = rule.wrapping_sub(asked.first_rule);
@@ -112,6 +114,7 @@ impl TenantState {
 struct Explainer<'e> {
     asked: AskedPolicy<'e>,
     tuple: &'e [Value<'e>],
+    schema: Option<&'e Schema>,
     now: Now,
 }
 
@@ -188,6 +191,13 @@ impl Explainer<'_> {
         }
     }
 
+    /// Who vouches for a value.
+    fn origin(&self, slot: &Slot) -> &'static str {
+        let part = self.asked.part(slot.token);
+        let origin = part.zip(self.schema).map(|(part, schema)| schema.origin(part, &slot.path));
+        origin.unwrap_or_default().name()
+    }
+
     fn values(&self) -> Vec<ExplainedValue> {
         let (policy, tuple) = (self.asked.policy, self.tuple);
         let slots = policy.slots().iter().zip(tuple).filter(|(slot, _)| !slot.probe);
@@ -195,7 +205,7 @@ impl Explainer<'_> {
         let value = attributes.map(|(slot, value)| ExplainedValue {
             name: policy.slot_name(slot),
             value: text_of(*value),
-            origin: "gateway",
+            origin: self.origin(slot),
         });
         value.collect()
     }

@@ -36,6 +36,7 @@ pub mod policy;
 pub mod quota;
 pub mod reason;
 pub mod request;
+pub mod schema;
 pub mod search;
 mod steps;
 mod text;

@@ -72,6 +72,15 @@ enum Member {
 impl SlotMap {
     /// Maps slots whose tokens are bound to `parts`.
     pub(crate) fn new(slots: &[Slot], parts: &[Part]) -> SlotMap {
+        SlotMap::taking(slots, parts, |_, _| true)
+    }
+
+    /// The same, but for attributes that `is_ours` does not take from a request: they stay missing.
+    pub(crate) fn taking(
+        slots: &[Slot],
+        parts: &[Part],
+        is_ours: impl Fn(Part, &str) -> bool,
+    ) -> SlotMap {
         let mut map = SlotMap { count: slots.len(), ..SlotMap::default() };
         for (index, slot) in slots.iter().enumerate() {
             let Some(part) = parts.get(slot.token).copied() else { continue };
@@ -82,6 +91,7 @@ impl SlotMap {
                 (Part::Resource, "type") => Member::ResourceKind,
                 (Part::Action, "" | "name") => Member::Action,
                 (Part::Tenant, "" | "id") => Member::Tenant,
+                (part, path) if !is_ours(part, path) => continue,
                 (_, path) => {
                     map.attributes.push((part, path.into(), index));
                     continue;

@@ -16,9 +16,11 @@ pub use key::{KeyId, PublicKey, SigningSecret, TRUST_MAX, TrustSet, hex};
 pub use section::{LimitsSection, PolicySection, Sections, compile, sections};
 
 use crate::limits_file::read_limits;
+use crate::schema_file::read_schema;
 use crate::tenant_file::{TenantFile, read_tenant};
 use crate::tests_file::{Suite, read_tests};
 use std::sync::Arc;
+use tollgate_engine::schema::violations;
 use tollgate_engine::{
     Binding, Code, Diagnostic, Diagnostics, Model, Part, PolicySet, Quotas, Rows, Source,
     TenantState, Version, bind, parse_model, parse_rows, policy::tenants, split,
@@ -26,7 +28,7 @@ use tollgate_engine::{
 
 /// The files that a folder may hold; the first two it must.
 pub const FILES: &[&str] =
-    &["model.conf", "policy.csv", "limits.toml", "tenant.toml", "tests.yaml"];
+    &["model.conf", "policy.csv", "limits.toml", "schema.json", "tenant.toml", "tests.yaml"];
 
 /// One file: the path to show in findings, and its bytes.
 #[derive(Debug, Clone, Copy)]
@@ -82,6 +84,7 @@ pub fn from_files(
     let rows_source = required(source("policy.csv", &mut found), name, "policy.csv", &mut found);
     let tenant_source = source("tenant.toml", &mut found);
     let limits_source = source("limits.toml", &mut found);
+    let schema = keep(source("schema.json", &mut found).map(read_schema), &mut found);
     let tenant_file = keep(tenant_source.map(read_tenant), &mut found).unwrap_or_default();
     let parsed = model_source.map(|source| parse_model(source, tenant_file.dialect));
     let model = keep(parsed, &mut found);
@@ -97,6 +100,14 @@ pub fn from_files(
     let (Some(mut rows), Some(binding), false) = (rows, binding, found.has_errors()) else {
         return Err(found);
     };
+    if let Some(schema) = &schema {
+        let sources = (model_source, rows_source);
+        found.append(violations(schema, (&model, &binding), &rows, sources));
+        if found.has_errors() {
+            return Err(found);
+        }
+    }
+    let schema = schema.map(Arc::new);
     renumber(&mut rows, options.lines);
     let all_lines = rows.all().count();
     if let Some(tenant) = &tenant_file.tenant {
@@ -140,7 +151,7 @@ pub fn from_files(
             found.append(policy.warnings().clone());
         }
         let state = TenantState::link(&tenant, options.version, policy, &binding, quotas.clone());
-        states.push(state.suspended(tenant_file.is_suspended));
+        states.push(state.described(schema.clone()).suspended(tenant_file.is_suspended));
     }
     match found.has_errors() {
         true => Err(found),

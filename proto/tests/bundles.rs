@@ -75,6 +75,7 @@ fn a_tenant_from_its_bundle_decides_as_from_its_folder() {
             let opened = open(&bytes, &trust(&[1])).unwrap();
             let again = compile(&opened, 2).unwrap();
             assert_eq!((again.name(), again.version()), (state.name(), VERSION));
+            assert_eq!(again.schema().is_some(), name == "documents");
             for row in &suite.tests {
                 row.request.with(|request| {
                     let expected = lines(state, request);

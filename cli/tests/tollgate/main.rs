@@ -71,6 +71,7 @@ fn bad_folders() -> Vec<(&'static str, Files)> {
     let rows = |rows: &str| vec![("policy.csv", rows.as_bytes().to_vec())];
     let limits = |text: &str| vec![("limits.toml", text.as_bytes().to_vec())];
     let tenant = |text: &str| vec![("tenant.toml", text.as_bytes().to_vec())];
+    let schema = |text: &str| vec![("schema.json", text.as_bytes().to_vec())];
     let tests = |text: &str| vec![("tests.yaml", text.as_bytes().to_vec())];
     let limit = |from: &str, to: &str| {
         let good = "[[limit]]\nid = \"calls\"\nmeter = \"requests\"\nbucket = { rate = \"10/s\", burst = 20 }\n";
@@ -170,6 +171,13 @@ fn bad_folders() -> Vec<(&'static str, Files)> {
         ("bad-name", limit("\"calls\"", "\"Calls!\"")),
         ("yaml-syntax", tests("tests: [\n")),
         ("no-tests", tests("tests: []\n")),
+        ("json-syntax", schema("{\"properties\": {,}}")),
+        ("schema-violation", {
+            let mut files = matcher("r.sub.levle > 3 && r.obj == p.obj");
+            let text = r#"{"properties": {"subject": {"properties": {"level": {"type": "integer"}}, "additionalProperties": false}}}"#;
+            files.extend(schema(text));
+            files
+        }),
         ("bad-time", tests(&TESTS.replace("expect: allow", "expect: allow, at: noon"))),
     ]
 }

@@ -100,6 +100,9 @@ pub struct Limit {
     pub default_amount: Option<u32>,
 }
 
+/// What the tokens of conditions and dimensions mean.
+const PARTS: [Part; 5] = [Part::Subject, Part::Tenant, Part::Resource, Part::Action, Part::Context];
+
 /// The limits of one tenant, ready to be asked.
 #[derive(Debug, Clone)]
 pub struct Quotas {
@@ -232,9 +235,13 @@ impl Quotas {
         }
         quotas.facts.fixed = quotas.fixed_patterns()?;
         quotas.has_early = limits.iter().any(|limit| limit.stage == Stage::BeforePolicy);
-        let parts = [Part::Subject, Part::Tenant, Part::Resource, Part::Action, Part::Context];
-        quotas.slots = SlotMap::new(&quotas.code.slots, &parts);
+        quotas.slots = SlotMap::new(&quotas.code.slots, &PARTS);
         Ok(quotas)
+    }
+
+    /// Takes no attribute from a request that is not ours to take.
+    pub(crate) fn taking(&mut self, is_ours: impl Fn(Part, &str) -> bool) {
+        self.slots = SlotMap::taking(&self.code.slots, &PARTS, is_ours);
     }
 
     /// Says that these limits are of another version: it must be later.

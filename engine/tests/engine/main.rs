@@ -7,5 +7,6 @@ mod lint;
 mod perm;
 mod policies;
 mod quota;
+mod schema;
 mod search;
 mod table;

@@ -37,6 +37,7 @@ pub enum SectionKind {
     Egress,
     Residency,
     Settings,
+    Schema,
 }
 
 impl SectionKind {
@@ -51,6 +52,7 @@ impl SectionKind {
             SectionKind::Egress => "egress",
             SectionKind::Residency => "residency",
             SectionKind::Settings => "settings",
+            SectionKind::Schema => "schema",
         }
     }
 }

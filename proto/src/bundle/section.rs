@@ -35,7 +35,7 @@ pub fn sections(folder: &Folder, files: &[File<'_>]) -> Vec<Sections> {
         text.unwrap_or_default()
     };
     let (model, tenant_file) = (text("model.conf"), text("tenant.toml"));
-    let (policy, limits) = (text("policy.csv"), text("limits.toml"));
+    let (policy, limits, schema) = (text("policy.csv"), text("limits.toml"), text("schema.json"));
     let all: Vec<&str> = policy.split('\n').collect();
     let line = |number: &u32| all.get(*number as usize - 1).copied().unwrap_or("");
     let one = |lines: &Vec<u32>| {
@@ -52,6 +52,10 @@ pub fn sections(folder: &Folder, files: &[File<'_>]) -> Vec<Sections> {
             let section = LimitsSection { model, tenant_file, limits: limits.to_owned() };
             sections.extend(codec::encode(&section).map(|bytes| (SectionKind::Limits, bytes)));
         }
+        if !schema.is_empty() {
+            let bytes = codec::encode(&schema.to_owned());
+            sections.extend(bytes.map(|bytes| (SectionKind::Schema, bytes)));
+        }
         sections
     };
     folder.lines.iter().map(one).collect()
@@ -63,7 +67,7 @@ pub fn sections(folder: &Folder, files: &[File<'_>]) -> Vec<Sections> {
 /// `Content`: a section is missing, unknown here, cannot be read or does not compile.
 pub fn compile(bundle: &super::Bundle<'_>, seed: u64) -> Result<TenantState, BundleError> {
     let content = |message: &str| BundleError::Content(message.to_owned());
-    let known = [SectionKind::Policy, SectionKind::Limits];
+    let known = [SectionKind::Policy, SectionKind::Limits, SectionKind::Schema];
     let strange = bundle.manifest.sections.iter().find(|entry| !known.contains(&entry.kind));
     if let Some(entry) = strange {
         let name = entry.kind.name();
@@ -79,6 +83,12 @@ pub fn compile(bundle: &super::Bundle<'_>, seed: u64) -> Result<TenantState, Bun
             codec::decode(bytes).ok_or_else(|| content("the section `limits` cannot be read"))?,
         ),
     };
+    let schema: Option<String> = match bundle.section(SectionKind::Schema) {
+        None => None,
+        Some(bytes) => Some(
+            codec::decode(bytes).ok_or_else(|| content("the section `schema` cannot be read"))?,
+        ),
+    };
     let mut files = vec![
         File { path: "model.conf", bytes: policy.model.as_bytes() },
         File { path: "policy.csv", bytes: policy.rows.as_bytes() },
@@ -88,6 +98,9 @@ pub fn compile(bundle: &super::Bundle<'_>, seed: u64) -> Result<TenantState, Bun
     }
     if let Some(limits) = &limits {
         files.push(File { path: "limits.toml", bytes: limits.limits.as_bytes() });
+    }
+    if let Some(schema) = &schema {
+        files.push(File { path: "schema.json", bytes: schema.as_bytes() });
     }
     let (tenant, version) = (bundle.manifest.tenant.as_str(), bundle.manifest.version());
     let options = Options { seed, version, lines: &policy.lines, policies: &[] };
