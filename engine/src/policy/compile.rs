@@ -1,22 +1,17 @@
-//! Model and rows to a `PolicySet`. Whole or not at all; every finding is reported.
+//! Model and rows to a `PolicySet`, stage by stage. Whole or not at all; every finding is reported.
 
-use crate::builtin::ip::is_network;
-use crate::builtin::pattern::Pattern;
-use crate::diagnostic::{Code as DiagnosticCode, Diagnostic, Diagnostics, Source, Span};
+mod facts;
+mod indexing;
+
+use crate::diagnostic::{Code as DiagnosticCode, Diagnostic, Diagnostics, Source};
 use crate::dialect::Dialect;
-use crate::expr::ast::Function;
-use crate::expr::code::{Code, Constant, Node, NodeId, Refused};
-use crate::model::{EffectRule, Model, parse_model};
+use crate::expr::code::{Code, NodeId, Refused};
+use crate::model::{Model, parse_model};
 use crate::policy::PolicySet;
-use crate::policy::alternatives::{Test, alternatives};
 use crate::policy::describe::{Described, describe};
-use crate::policy::facts::{Effect, Facts};
-use crate::policy::index::{Alternative, Index, finite_ids};
-use crate::policy::roles::Roles;
 use crate::policy::row_expressions::{self, RowExpressions};
 use crate::policy::rows::{Row, Rows, parse_rows};
 use crate::text::Texts;
-use std::collections::HashMap;
 
 impl PolicySet {
     /// Parses and compiles one policy without splitting it into tenants.
@@ -109,6 +104,7 @@ impl PolicySet {
     }
 }
 
+/// What the stages share.
 struct Compiler<'a> {
     model: &'a Model,
     model_source: Source<'a>,
@@ -154,215 +150,5 @@ impl Compiler<'_> {
     fn described(&mut self) -> Vec<Vec<Described>> {
         let described = describe(self.model, &mut self.code);
         described.map_err(|refused| self.refused(refused)).unwrap_or_default()
-    }
-
-    fn facts(&mut self, rules: &[Row<'_>], rows: &Rows<'_>, own: RowExpressions) -> Facts {
-        let columns = self.model.policy.len();
-        let effect_column = self.model.effect_column();
-        let mut cells = Vec::with_capacity(rules.len() * columns);
-        let mut effects = Vec::with_capacity(rules.len());
-        let mut faulty = Vec::with_capacity(rules.len());
-        for row in rules {
-            let fits = row.cells.len() == columns;
-            cells.extend((0..columns).map(|column| match fits {
-                true => self.texts.intern(row.cells.get(column).copied().unwrap_or("")),
-                false => self.texts.intern(""),
-            }));
-            faulty.push(!fits);
-            effects.push(match effect_column.and_then(|column| row.cells.get(column)) {
-                None | Some(&"allow") => Effect::Allow,
-                Some(&"deny") => Effect::Deny,
-                Some(_) => Effect::Indeterminate,
-            });
-        }
-        let (patterns, row_patterns) = self.row_patterns(rules);
-        let fixed = self.fixed_patterns(0, &own.fixed_spans);
-        if self.model.dialect == Dialect::Strict {
-            self.check_networks(rules);
-        }
-        let roles = Roles::build(
-            &rows.links,
-            &self.model.roles,
-            self.model.dialect,
-            &mut self.texts,
-            self.rows_source,
-            &mut self.diagnostics,
-        );
-        Facts {
-            texts: std::mem::replace(&mut self.texts, Texts::new(0)),
-            roles,
-            columns,
-            cells,
-            row_patterns,
-            sites: self.code.sites.len(),
-            patterns,
-            fixed,
-            row_evals: own.roots,
-            evals: self.code.evals.len(),
-            effects,
-            lines: rules.iter().map(|row| row.line).collect(),
-            faulty,
-        }
-    }
-
-    /// The patterns of all rows, each text compiled once.
-    fn row_patterns(&mut self, rules: &[Row<'_>]) -> (Vec<Pattern>, Vec<u32>) {
-        let mut patterns = Vec::new();
-        let mut known: HashMap<(Function, &str), u32> = HashMap::new();
-        let mut row_patterns = Vec::with_capacity(rules.len() * self.code.sites.len());
-        let sites = self.code.sites.clone();
-        for row in rules {
-            for (function, column) in &sites {
-                let text = row.cells.get(*column).copied().unwrap_or("");
-                let key = (*function, text);
-                let position = match known.get(&key) {
-                    Some(position) => *position,
-                    None => match Pattern::compile(*function, text, self.model.dialect) {
-                        Ok(pattern) => {
-                            let position = u32::try_from(patterns.len()).unwrap_or(u32::MAX);
-                            patterns.push(pattern);
-                            known.insert(key, position);
-                            position
-                        }
-                        Err(error) => {
-                            self.pattern_error(text, error.code, error.message);
-                            u32::MAX
-                        }
-                    },
-                };
-                row_patterns.push(position);
-            }
-            if self.diagnostics.is_full() {
-                break;
-            }
-        }
-        (patterns, row_patterns)
-    }
-
-    fn pattern_error(&mut self, text: &str, code: DiagnosticCode, message: String) {
-        let span = self.rows_source.span_of(text);
-        self.diagnostics.push(Diagnostic::error(self.rows_source, span, code, message));
-    }
-
-    /// Those that stand in the matcher, and in the rows' own expressions: these at `spans`. The first `known` are
-    /// compiled already.
-    fn fixed_patterns(&mut self, known: usize, spans: &HashMap<usize, Span>) -> Vec<Pattern> {
-        let mut fixed = Vec::new();
-        for (at, (function, text)) in self.code.fixed.clone().into_iter().enumerate().skip(known) {
-            match Pattern::compile(function, &text, self.model.dialect) {
-                Ok(pattern) => fixed.push(pattern),
-                Err(error) => {
-                    let message = format!("`{text}`: {}", error.message);
-                    let (source, span) = match spans.get(&at) {
-                        Some(span) => (self.rows_source, *span),
-                        None => (self.model_source, self.model.matcher_span),
-                    };
-                    self.diagnostics.push(Diagnostic::error(source, span, error.code, message));
-                }
-            }
-        }
-        fixed
-    }
-
-    /// Networks that stand in rows or in the matcher are read at load.
-    fn check_networks(&mut self, rules: &[Row<'_>]) {
-        let networks: Vec<Node> = (self.code.nodes.iter())
-            .filter_map(|node| match node {
-                Node::IpMatch(_, network) => self.code.nodes.get(*network as usize).copied(),
-                _ => None,
-            })
-            .collect();
-        let refusal = |text: &str| format!("`{text}` is no address or network such as 10.0.0.0/8");
-        for network in networks {
-            match network {
-                Node::Column(column) => {
-                    for row in rules {
-                        let text = row.cells.get(usize::from(column)).copied().unwrap_or("");
-                        if !is_network(text) {
-                            self.pattern_error(text, DiagnosticCode::BadPattern, refusal(text));
-                        }
-                    }
-                }
-                Node::Constant(constant) => {
-                    let Some(Constant::Str(text)) = self.code.constants.get(constant as usize)
-                    else {
-                        continue;
-                    };
-                    if !is_network(text) {
-                        let (span, message) = (self.model.matcher_span, refusal(text));
-                        self.diagnostics.push(Diagnostic::error(
-                            self.model_source,
-                            span,
-                            DiagnosticCode::BadPattern,
-                            message,
-                        ));
-                    }
-                }
-                _ => {}
-            }
-        }
-    }
-
-    fn index(&mut self, facts: &mut Facts) -> Option<Index> {
-        if self.model.dialect == Dialect::CasbinRs || self.diagnostics.has_errors() {
-            return None;
-        }
-        if self.model.effect == EffectRule::DenyOverride {
-            self.warn(
-                self.model.effect_span,
-                DiagnosticCode::AllowsByDefault,
-                "this effect rule allows what no rule mentions",
-                "use some(where (p.eft == allow)) && !some(where (p.eft == deny))",
-            );
-        }
-        let Some(found) = alternatives(&self.model.matcher) else {
-            self.warn(
-                self.model.matcher_span,
-                DiagnosticCode::ScannedPolicy,
-                "the matcher has too many alternatives: every decision asks every rule",
-                "split the policy, or move alternatives into rows",
-            );
-            return None;
-        };
-        let mut sets: HashMap<u32, Option<Vec<u32>>> = HashMap::new();
-        for conjunct in found.iter().flatten() {
-            let Test::Regex { column, .. } = conjunct.test else { continue };
-            let column = u16::try_from(column).unwrap_or(u16::MAX);
-            for row in 0..facts.rows() {
-                let cell = facts.cell(row, column);
-                let text = facts.texts.get(cell).to_owned();
-                sets.entry(cell)
-                    .or_insert_with(|| finite_ids(&text, &mut |member| facts.texts.intern(member)));
-            }
-        }
-        let set_of = |row: usize, column: usize| {
-            let cell = facts.cell(row, u16::try_from(column).unwrap_or(u16::MAX));
-            sets.get(&cell).cloned().flatten()
-        };
-        let built: Result<Vec<_>, _> = found
-            .iter()
-            .map(|conjuncts| Alternative::build(conjuncts, &mut self.code, facts, &set_of))
-            .collect();
-        // Sites and constants were made again for the conjuncts: patterns of rows stay shared,
-        // written ones are appended.
-        facts.fixed.extend(self.fixed_patterns(facts.fixed.len(), &HashMap::new()));
-        match built {
-            Ok(alternatives) => Some(Index { alternatives }),
-            Err(refused) => {
-                self.refused(refused);
-                None
-            }
-        }
-    }
-
-    fn warn(
-        &mut self,
-        span: crate::diagnostic::Span,
-        code: DiagnosticCode,
-        message: &str,
-        help: &str,
-    ) {
-        let found = Diagnostic::error(self.model_source, span, code, message.to_owned());
-        self.diagnostics.push(found.warning().help(help));
     }
 }

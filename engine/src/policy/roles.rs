@@ -4,12 +4,15 @@
 //! `casbin-rs` has one graph for all definitions and its own way of counting levels. Both become
 //! the same table: (graph, name) → sorted ids of everything reached, the name itself included.
 
-use crate::bounds::{ROLE_DEPTH_MAX, ROLES_PER_SUBJECT_MAX};
+mod graph;
+
+use crate::bounds::ROLES_PER_SUBJECT_MAX;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Source};
 use crate::dialect::Dialect;
 use crate::model::RoleDefinition;
 use crate::now::Now;
 use crate::policy::link_time::LinkTime;
+use crate::policy::roles::graph::Graph;
 use crate::policy::rows::Row;
 use crate::text::Texts;
 use foldhash::fast::FixedState;
@@ -17,7 +20,6 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 /// The tenant under which casbin-rs keeps links without a tenant.
 const CASBIN_DEFAULT: &str = "DEFAULT";
-const CASBIN_LEVELS: usize = 10;
 
 /// Closures of all role graphs of a policy.
 #[derive(Debug, Clone)]
@@ -52,13 +54,6 @@ struct Link {
     line: u32,
     role: u32,
     time: LinkTime,
-}
-
-/// Links of one graph in the order of their rows.
-#[derive(Default)]
-struct Graph {
-    links: HashMap<u32, Vec<u32>>,
-    first_line: HashMap<u32, u32>,
 }
 
 impl Roles {
@@ -262,70 +257,6 @@ impl Roles {
     }
 }
 
-impl Graph {
-    fn add(&mut self, member: u32, role: u32, line: u32) {
-        let roles = self.links.entry(member).or_default();
-        if member != role && !roles.contains(&role) {
-            roles.push(role);
-        }
-        self.first_line.entry(member).or_insert(line);
-    }
-
-    fn roles_of(&self, name: u32) -> &[u32] {
-        self.links.get(&name).map_or(&[], Vec::as_slice)
-    }
-
-    /// Breadth first up to `ROLE_DEPTH_MAX` hops; a longer chain is refused, never cut.
-    fn reach(&self, name: u32) -> Result<Vec<u32>, String> {
-        let mut reached = vec![name];
-        let mut level = vec![name];
-        for depth in 0..=ROLE_DEPTH_MAX {
-            let mut next = Vec::new();
-            for member in &level {
-                for role in self.roles_of(*member) {
-                    if !reached.contains(role) {
-                        reached.push(*role);
-                        next.push(*role);
-                    }
-                }
-            }
-            if next.is_empty() {
-                break;
-            }
-            if depth == ROLE_DEPTH_MAX {
-                return Err(format!("reaches a role over more than {ROLE_DEPTH_MAX} hops"));
-            }
-            level = next;
-        }
-        match reached.len() > ROLES_PER_SUBJECT_MAX {
-            true => Err(format!("reaches more than {ROLES_PER_SUBJECT_MAX} roles")),
-            false => Ok(reached),
-        }
-    }
-
-    /// As casbin-rs walks: newest link first, and a level ends only when the queue runs empty.
-    fn casbin_reach(&self, name: u32) -> Vec<u32> {
-        let mut discovered = vec![name];
-        let mut queue = VecDeque::from([name]);
-        let mut reached = Vec::new();
-        let mut level = 0;
-        while level < CASBIN_LEVELS {
-            let Some(member) = queue.pop_front() else { break };
-            if queue.is_empty() {
-                level += 1;
-            }
-            for role in self.roles_of(member).iter().rev() {
-                if !discovered.contains(role) {
-                    discovered.push(*role);
-                    queue.push_back(*role);
-                }
-            }
-            reached.push(member);
-        }
-        reached
-    }
-}
-
 /// The text of line `number`, counted from 1.
 pub(crate) fn nth_line(text: &str, number: u32) -> &str {
     text.split('\n').nth(number.saturating_sub(1) as usize).unwrap_or("").trim()
@@ -334,6 +265,7 @@ pub(crate) fn nth_line(text: &str, number: u32) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bounds::ROLE_DEPTH_MAX;
 
     fn roles(text: &str, dialect: Dialect) -> (Texts, Roles, bool) {
         let rows = text
