@@ -5,7 +5,7 @@ export PATH := /usr/lib/ccache:$(PATH)
 CASES ?= 1000000
 CARGO := cargo
 
-.PHONY: setup setup-lint setup-test up down test lint bench bench-control parity fuzz isolation outside
+.PHONY: setup setup-lint setup-test up down test lint bench bench-control parity mutants fuzz isolation outside
 
 setup:
 	@./xtask/setup.sh
@@ -40,6 +40,10 @@ bench: setup
 
 parity: setup
 	CASES=$(CASES) $(CARGO) test --release --package tollgate-oracle --test parity -- --nocapture
+
+# Bugs planted into a copy, one by one: the tests must find each. Some fifteen minutes.
+mutants: setup
+	$(CARGO) xtask mutants
 
 # A million requests of 200 tenants, then each planted bug: some ten minutes.
 isolation: setup-test

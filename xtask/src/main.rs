@@ -1,4 +1,4 @@
-//! The project's automation. `cargo xtask tidy` checks what compilers do not: who imports whom,
+//! The project's automation. `cargo xtask mutants` plants bugs that the tests must find; `cargo xtask tidy` checks what compilers do not: who imports whom,
 //! a page for each code, a head for each file, one word for each thing.
 //!
 //! To add a check: a function from the root folder to findings, a line in `CHECKS`.
@@ -7,6 +7,7 @@
 
 mod glossary;
 mod imports;
+mod mutants;
 mod pages;
 mod sources;
 
@@ -25,14 +26,22 @@ const CHECKS: &[(&str, Check)] = &[
 
 fn main() -> ExitCode {
     let task = std::env::args().nth(1).unwrap_or_default();
-    if task != "tidy" {
-        eprintln!("usage: cargo xtask tidy");
-        return ExitCode::from(2);
-    }
     let root = root();
+    match task.as_str() {
+        "tidy" => tidy(&root),
+        "mutants" if mutants::run(&root) => ExitCode::SUCCESS,
+        "mutants" => ExitCode::FAILURE,
+        _ => {
+            eprintln!("usage: cargo xtask tidy | mutants");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn tidy(root: &Path) -> ExitCode {
     let mut wrong = 0;
     for (name, check) in CHECKS {
-        let findings = check(&root);
+        let findings = check(root);
         wrong += findings.len();
         for finding in findings {
             println!("tidy {name}: {finding}");
