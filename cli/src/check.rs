@@ -94,7 +94,10 @@ impl Question {
     }
 }
 
-fn add_attribute<'a>(request: &mut OwnedRequest<'a>, text: &'a str) -> Result<(), String> {
+pub(crate) fn add_attribute<'a>(
+    request: &mut OwnedRequest<'a>,
+    text: &'a str,
+) -> Result<(), String> {
     let expected = || format!("expected subject.PATH=JSON, resource.… or context.…, got `{text}`");
     let (path, value) = text.split_once('=').ok_or_else(expected)?;
     let (head, path) = path.split_once('.').ok_or_else(expected)?;

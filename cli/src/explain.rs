@@ -35,8 +35,8 @@ pub(crate) fn run(places: &Places, arguments: &Arguments) -> Exit {
     match arguments.json {
         true => println!("{explanation}"),
         false => {
-            let socket = places.socket().display().to_string();
-            print!("{}", picture(&explanation, &tenant, &subject, &socket));
+            let place = format!("sidecar {}", places.socket().display());
+            print!("{}", picture(&explanation, &tenant, &subject, &place));
         }
     }
     match explanation["decision"].as_bool() {
@@ -75,7 +75,8 @@ fn exchange(places: &Places, frame: &[u8]) -> Result<Json, (Exit, String)> {
     })
 }
 
-fn picture(explanation: &Json, tenant: &str, subject: &str, socket: &str) -> String {
+/// An explanation as people read it; `place` is where it comes from.
+pub(crate) fn picture(explanation: &Json, tenant: &str, subject: &str, place: &str) -> String {
     let context = &explanation["context"];
     let text = |value: &'_ Json| value.as_str().unwrap_or("").to_owned();
     let is_allow = explanation["decision"] == true;
@@ -87,7 +88,7 @@ fn picture(explanation: &Json, tenant: &str, subject: &str, socket: &str) -> Str
     if let Some(version) = context["version"].as_str() {
         let _ = write!(out, " · bundle {version}");
     }
-    let _ = writeln!(out, " · sidecar {socket}");
+    let _ = writeln!(out, " · {place}");
     if let Some(asked) = explanation["asked"].as_object() {
         let text = |name: &str| asked.get(name).and_then(Json::as_str).unwrap_or("");
         let (action, resource) = (text("action"), text("resource"));

@@ -1,5 +1,6 @@
 //! `tollgate policy …`: what one does with policy files, without a sidecar.
 
+mod bench;
 mod can;
 mod diff;
 mod enforce;
@@ -7,6 +8,7 @@ mod fmt;
 mod junit;
 mod lint;
 pub(crate) mod oracles;
+mod shell;
 mod test;
 
 use crate::exit::Exit;
@@ -19,10 +21,14 @@ pub(crate) enum Command {
     Lint(lint::Arguments),
     /// Say which requests gain or lose between two versions of a policy
     Diff(diff::Arguments),
+    /// Time the requests of tests.yaml on this machine, beside casbin
+    Bench(bench::Arguments),
     /// Say who may do this on that
     WhoCan(can::WhoCan),
     /// Say what somebody may do
     WhatCan(can::WhatCan),
+    /// Ask a policy folder line by line
+    Shell(shell::Arguments),
     /// Put the columns of policy.csv in line; no rule changes
     Fmt(fmt::Arguments),
     /// Ask a model and policy about one request tuple, bound by position
@@ -34,8 +40,10 @@ pub(crate) fn run(command: &Command) -> Exit {
         Command::Test(arguments) => test::run(arguments),
         Command::Lint(arguments) => lint::run(arguments),
         Command::Diff(arguments) => diff::run(arguments),
+        Command::Bench(arguments) => bench::run(arguments),
         Command::WhoCan(arguments) => can::who(arguments),
         Command::WhatCan(arguments) => can::what(arguments),
+        Command::Shell(arguments) => shell::run(arguments),
         Command::Fmt(arguments) => fmt::run(arguments),
         Command::Enforce(arguments) => enforce::run(arguments),
     }

@@ -211,7 +211,9 @@ impl Copy {
     fn passes(&self) -> bool {
         let mut command = Command::new("cargo");
         command.arg("test").arg("--quiet").current_dir(&self.0).env("CASES", CASES);
-        TESTED.iter().for_each(|name| drop(command.args(["--package", name])));
+        TESTED.iter().for_each(|name| {
+            command.args(["--package", name]);
+        });
         let target =
             std::env::var_os("CARGO_TARGET_DIR").map_or(self.0.join("target"), PathBuf::from);
         command.env("CARGO_TARGET_DIR", target.join("mutants"));

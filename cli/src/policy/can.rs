@@ -50,72 +50,90 @@ pub(crate) struct WhatCan {
 }
 
 /// One answer: what is allowed, and the rule that allows it.
-struct Line {
+pub(super) struct Line {
     subject: String,
     action: String,
     resource: String,
     rule: Option<u32>,
 }
 
-struct Answers {
+pub(super) struct Answers {
     lines: Vec<Line>,
     next: Option<String>,
     is_exact: bool,
 }
 
 pub(crate) fn who(arguments: &WhoCan) -> Exit {
-    let state = match load(&arguments.dir, &arguments.paging) {
-        Ok(state) => state,
-        Err(exit) => return exit,
-    };
-    let names = Names::of(&state, Sought::Subject);
-    let request = request(&state, "", &arguments.resource, &arguments.action);
-    let page = (arguments.paging.after.as_deref(), arguments.paging.limit);
-    let found =
-        names.search(&state, &request, page, now(&arguments.paging), &mut Scratch::default());
+    let paging = &arguments.paging;
+    match load(&arguments.dir, paging.tenant.as_deref()) {
+        Ok(state) => {
+            let page = (paging.after.as_deref(), paging.limit);
+            let answers =
+                who_can(&state, &arguments.action, &arguments.resource, page, now(paging));
+            answers.show(&state, paging.json)
+        }
+        Err(exit) => exit,
+    }
+}
+
+/// The subjects that may do an action on a resource.
+pub(super) fn who_can(
+    state: &TenantState,
+    action: &str,
+    resource: &str,
+    page: (Option<&str>, usize),
+    now: Now,
+) -> Answers {
+    let names = Names::of(state, Sought::Subject);
+    let request = request(state, "", resource, action);
+    let found = names.search(state, &request, page, now, &mut Scratch::default());
     let line = |subject: &String| Line {
         subject: subject.clone(),
-        action: arguments.action.clone(),
-        resource: arguments.resource.clone(),
-        rule: decide(&state, subject, &arguments.resource, &arguments.action, &arguments.paging)
-            .rule,
+        action: action.to_owned(),
+        resource: resource.to_owned(),
+        rule: decide(state, subject, resource, action, now).rule,
     };
     let lines = found.names.iter().map(line).collect();
-    let answers = Answers { lines, next: found.next, is_exact: found.is_exact };
-    answers.show(&state, arguments.paging.json)
+    Answers { lines, next: found.next, is_exact: found.is_exact }
+}
+
+pub(crate) fn what(arguments: &WhatCan) -> Exit {
+    let paging = &arguments.paging;
+    match load(&arguments.dir, paging.tenant.as_deref()) {
+        Ok(state) => {
+            let page = (paging.after.as_deref(), paging.limit);
+            what_can(&state, &arguments.subject, page, now(paging)).show(&state, paging.json)
+        }
+        Err(exit) => exit,
+    }
 }
 
 /// Each resource that the policy names, with each action that is allowed on it; a page is one of resources.
-pub(crate) fn what(arguments: &WhatCan) -> Exit {
-    let state = match load(&arguments.dir, &arguments.paging) {
-        Ok(state) => state,
-        Err(exit) => return exit,
-    };
-    let paging = &arguments.paging;
+pub(super) fn what_can(
+    state: &TenantState,
+    subject: &str,
+    (after, limit): (Option<&str>, usize),
+    now: Now,
+) -> Answers {
     let (actions, resources) =
-        (Names::of(&state, Sought::Action), Names::of(&state, Sought::Resource));
+        (Names::of(state, Sought::Action), Names::of(state, Sought::Resource));
     let mut answers = Answers { lines: Vec::new(), next: None, is_exact: resources.is_whole() };
-    for resource in resources.behind(paging.after.as_deref()) {
-        let request = request(&state, &arguments.subject, resource, "");
-        let found = actions.search(
-            &state,
-            &request,
-            (None, usize::MAX),
-            now(paging),
-            &mut Scratch::default(),
-        );
+    for resource in resources.behind(after) {
+        let request = request(state, subject, resource, "");
+        let found =
+            actions.search(state, &request, (None, usize::MAX), now, &mut Scratch::default());
         answers.is_exact &= found.is_exact;
         for action in found.names {
-            let rule = decide(&state, &arguments.subject, resource, &action, paging).rule;
-            let (subject, resource) = (arguments.subject.clone(), resource.to_owned());
+            let rule = decide(state, subject, resource, &action, now).rule;
+            let (subject, resource) = (subject.to_owned(), resource.to_owned());
             answers.lines.push(Line { subject, action, resource, rule });
         }
-        if answers.lines.len() >= paging.limit {
+        if answers.lines.len() >= limit {
             answers.next = Some(resource.to_owned());
             break;
         }
     }
-    answers.show(&state, paging.json)
+    answers
 }
 
 fn now(paging: &Paging) -> Now {
@@ -140,19 +158,13 @@ fn request<'r>(
     }
 }
 
-fn decide(
-    state: &TenantState,
-    subject: &str,
-    resource: &str,
-    action: &str,
-    paging: &Paging,
-) -> Decision {
+fn decide(state: &TenantState, subject: &str, resource: &str, action: &str, now: Now) -> Decision {
     let request = request(state, subject, resource, action);
-    state.decide_policy(&request, now(paging), &mut Scratch::default())
+    state.decide_policy(&request, now, &mut Scratch::default())
 }
 
 /// The tenant that is asked, compiled from a folder.
-pub(super) fn load(folder: &Path, paging: &Paging) -> Result<TenantState, Exit> {
+pub(super) fn load(folder: &Path, tenant: Option<&str>) -> Result<TenantState, Exit> {
     let shown = folder.display();
     let files = FolderFiles::read(folder)
         .map_err(|error| fail(Exit::Usage, format!("{shown}: {error}")))?;
@@ -164,7 +176,7 @@ pub(super) fn load(folder: &Path, paging: &Paging) -> Result<TenantState, Exit> 
     })?;
     let names: Vec<String> = compiled.tenants.iter().map(|one| one.name().to_owned()).collect();
     let mut tenants = compiled.tenants.into_iter();
-    match &paging.tenant {
+    match tenant {
         None if names.len() == 1 => tenants.next(),
         None => None,
         Some(name) => tenants.find(|one| one.name() == name),
@@ -176,7 +188,7 @@ pub(super) fn load(folder: &Path, paging: &Paging) -> Result<TenantState, Exit> 
 }
 
 impl Answers {
-    fn show(&self, state: &TenantState, json: bool) -> Exit {
+    pub(super) fn show(&self, state: &TenantState, json: bool) -> Exit {
         let place = |line: &Line| {
             line.rule.map(|rule| format!("policy.csv:{}", state.policy().rule_line(rule)))
         };

@@ -27,6 +27,9 @@ pub(crate) struct Arguments {
     /// Run only rows whose text (`line tenant subject resource action`) contains this
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
+    /// Exit 1 if fewer rules are covered than this, in whole per cent, rounded down
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(..=100))]
+    coverage_min: Option<u8>,
     /// Print one JSON object per folder
     #[arg(long)]
     json: bool,
@@ -79,7 +82,7 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
         let shown = folder.display().to_string();
         let exit = match test_folder(&files, arguments) {
             Ok(report) => {
-                let exit = report.show(&shown, arguments.json);
+                let exit = report.show(&shown, arguments);
                 let error = (report.passed == 0).then(|| "no test row passed".to_owned());
                 suites.push(junit::Suite { folder: shown, cases: report.cases, error });
                 exit
@@ -311,12 +314,26 @@ impl Report {
         !self.failures.is_empty() || self.passed == 0
     }
 
-    fn show(&self, folder: &str, json: bool) -> Exit {
-        match json {
+    fn show(&self, folder: &str, arguments: &Arguments) -> Exit {
+        match arguments.json {
             true => println!("{}", self.json(folder)),
             false => self.print(folder),
         }
-        if self.failed() { Exit::No } else { Exit::Yes }
+        let least = arguments.coverage_min.map_or(0, usize::from);
+        let is_covered = self.skipped > 0 || self.coverage_percent() >= least;
+        if !is_covered && !arguments.json {
+            println!(
+                "{folder}: {} % of rules covered, {least} % demanded",
+                self.coverage_percent()
+            );
+        }
+        if self.failed() || !is_covered { Exit::No } else { Exit::Yes }
+    }
+
+    /// Rounded down: all rules are covered at 100 and only then.
+    fn coverage_percent(&self) -> usize {
+        let covered = self.rules - self.uncovered.len();
+        (covered * 100).checked_div(self.rules).unwrap_or(100)
     }
 
     fn print(&self, folder: &str) {
@@ -392,6 +409,7 @@ impl Report {
                 "not_comparable": self.not_comparable,
             },
             "rules": self.rules,
+            "coverage_percent": self.coverage_percent(),
             "uncovered": self.uncovered.iter().map(uncovered).collect::<Vec<_>>(),
             "elapsed_ms": self.elapsed_ms,
         })

@@ -821,9 +821,10 @@ fn the_tutorial_runs() {
 }
 
 #[test]
-fn the_recipes_for_those_who_come_from_elsewhere_run() {
+fn the_recipes_run() {
     assert!(run_page("docs/recipes/coming-from-casbin.md") > 3);
     assert!(run_page("docs/recipes/coming-from-opa.md") > 0);
+    assert!(run_page("docs/recipes/policy-shell.md") > 0);
 }
 
 #[test]

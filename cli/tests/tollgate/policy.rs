@@ -110,3 +110,39 @@ fn a_casbin_policy_is_imported_with_a_report_and_tests() {
     assert_eq!(output.status.code(), Some(4));
     assert!(!folder.0.join("none").exists());
 }
+
+#[test]
+fn coverage_is_rounded_down_and_can_be_demanded() {
+    let folder = Folder::new();
+    folder.write("one/model.conf", EQUAL.as_bytes());
+    folder.write("one/policy.csv", b"p, alice, a\np, alice, b\np, alice, c\n");
+    let tests = "tests:\n  - {subject: alice, resource: a, action: a, expect: allow}\n  - {subject: alice, resource: b, action: b, expect: allow}\n";
+    folder.write("one/tests.yaml", tests.as_bytes());
+    folder.write("one/tenant.toml", b"");
+    let test = |arguments: &[&str]| {
+        let output = run(&folder.0, &[&["policy", "test", "one"], arguments].concat());
+        (output.status.code(), text(&output.stdout))
+    };
+    let (code, shown) = test(&["--json"]);
+    let json: Json = serde_json::from_str(&shown).unwrap();
+    assert_eq!((code, &json["coverage_percent"]), (Some(0), &Json::from(66)), "two of three");
+    assert_eq!(test(&["--coverage-min", "66"]).0, Some(0));
+    let (code, shown) = test(&["--coverage-min", "67"]);
+    assert_eq!(code, Some(1));
+    assert!(shown.ends_with("one: 66 % of rules covered, 67 % demanded\n"), "{shown}");
+    assert_eq!(test(&["--coverage-min", "101"]).0, Some(2));
+}
+
+#[test]
+fn bench_times_the_rows_of_a_folder() {
+    let folder = Folder::new();
+    folder.write("one/model.conf", MODEL.as_bytes());
+    folder.write("one/policy.csv", ROWS.as_bytes());
+    assert_eq!(run(&folder.0, &["policy", "bench", "one"]).status.code(), Some(1), "no tests");
+    folder.write("one/tests.yaml", crate::TESTS.as_bytes());
+    let output = run(&folder.0, &["policy", "bench", "one", "--json"]);
+    let json: Json = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), &json["requests"]), (Some(0), &Json::from(1)));
+    assert!(json["tollgate"]["p50_ns"].as_f64().unwrap() > 0.0, "{json}");
+    assert!(json["casbin"]["p50_ns"].as_f64().unwrap() > 0.0, "{json}");
+}
