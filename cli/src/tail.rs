@@ -22,6 +22,9 @@ pub(crate) struct Arguments {
     /// Decisions for this reason alone, such as no-rule
     #[arg(long, value_name = "WORD")]
     reason: Option<String>,
+    /// Those alone that the candidate of --shadow would answer otherwise
+    #[arg(long)]
+    shadow: bool,
     /// End after so many
     #[arg(short = 'n', long, value_name = "N")]
     lines: Option<usize>,
@@ -44,6 +47,7 @@ pub(crate) fn run(places: &Places, arguments: &Arguments) -> Exit {
         after: 0,
         tenant: arguments.tenant.clone(),
         allows: arguments.effect.map(|effect| effect == Effect::Allow),
+        shadow: arguments.shadow,
         reason: arguments.reason.clone(),
     };
     let mut left = arguments.lines.unwrap_or(usize::MAX);
@@ -98,7 +102,14 @@ fn line(decision: &Json) -> String {
         text("resource"),
         text("action"),
     );
-    for more in [text("rule"), text("request_id")] {
+    let shadow = match &decision["shadow"]["outcome"] {
+        Json::String(outcome) if outcome != "same" => {
+            let of = |name: &str| decision["shadow"][name].as_str().unwrap_or("");
+            format!("shadow: {outcome} {} {}", of("reason"), of("rule"))
+        }
+        _ => String::new(),
+    };
+    for more in [text("rule"), text("request_id"), shadow.trim_end()] {
         if !more.is_empty() {
             line.push_str("   ");
             line.push_str(more);

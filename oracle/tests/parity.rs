@@ -94,6 +94,8 @@ const OWN_OF_ATTRIBUTES: &[&str] = &[
     "r.sub.vip",
     "r.sub.vip == false",
     "r.sub.age % 7 == 3 || r.act == p.act",
+    "r.sub.age <= 20 && r.sub.age != 3",
+    "r.sub.age >= 5 || r.sub.age < 2",
     "r.sub.name == r.sub.team",
     "!(r.sub.age < 20) && r.obj == p.obj",
     "p.sub in r.sub.roles",

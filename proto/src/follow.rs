@@ -14,6 +14,9 @@ pub struct Filter {
     /// True: allowed, false: refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allows: Option<bool>,
+    /// Those alone that a candidate would answer otherwise.
+    #[serde(default)]
+    pub shadow: bool,
     /// The word of a reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

@@ -18,6 +18,9 @@ pub(crate) struct Arguments {
     /// A policy folder, or a folder of policy folders; watched
     #[arg(long, value_name = "DIR")]
     policies: Option<PathBuf>,
+    /// Candidate policies: decisions are made again with them, and what would change is counted
+    #[arg(long, value_name = "DIR")]
+    shadow: Option<PathBuf>,
     /// Where sockets are made
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) run: Option<PathBuf>,
@@ -63,6 +66,7 @@ pub(crate) struct Config {
     pub(crate) authzen: Option<Authzen>,
     pub(crate) ops_listen: Option<SocketAddr>,
     pub(crate) decision_log: LogConfig,
+    pub(crate) shadow: Option<PathBuf>,
     pub(crate) metrics_tenants_max: usize,
     pub(crate) watch_interval: Duration,
     pub(crate) log_level: String,
@@ -143,13 +147,18 @@ impl Config {
                 None => warnings.push(unknown_variable(name)),
             }
         }
-        let flags =
-            [("policies", &arguments.policies), ("run", &arguments.run), ("data", &arguments.data)];
+        let flags = [
+            ("policies", &arguments.policies),
+            ("shadow", &arguments.shadow),
+            ("run", &arguments.run),
+            ("data", &arguments.data),
+        ];
         for (key, flag) in flags {
             if let Some(path) = flag {
                 values.insert(key, (path.display().to_string(), Origin::Flag));
             }
         }
+        notes_all_for_a_shadow(&mut values);
         Config::from_values(values).map(|config| (config, warnings)).map_err(ConfigError::Usage)
     }
 
@@ -187,6 +196,7 @@ impl Config {
             peer_uids,
             authzen: Authzen::parse(&text("authzen.public_url"))?,
             ops_listen: ops_listen(&text("ops.listen"))?,
+            shadow: Some(text("shadow")).filter(|path| !path.is_empty()).map(PathBuf::from),
             decision_log: decision_log(&text, &count)?,
             metrics_tenants_max: count("metrics.tenants_max")?,
             watch_interval: millis("watch.interval_ms")?,
@@ -216,6 +226,17 @@ impl Config {
                 writeln!(out, "{:<30} {:<24} {:<12} bound", bound.name, bound.value, bound.unit);
         }
         out
+    }
+}
+
+/// A candidate is asked about what is noted: all of it, unless somebody says otherwise.
+fn notes_all_for_a_shadow(values: &mut BTreeMap<&'static str, (String, Origin)>) {
+    let has_shadow = values.get("shadow").is_some_and(|(path, _)| !path.is_empty());
+    if let Some((percent, origin)) = values.get_mut("decision_log.allow_percent")
+        && has_shadow
+        && *origin == Origin::Default
+    {
+        "100".clone_into(percent);
     }
 }
 

@@ -8,10 +8,12 @@
 mod drain;
 mod line;
 mod recent;
+mod shadow;
 mod sink;
 
 pub(crate) use drain::Drain;
 pub(crate) use recent::{Recalled, Recent};
+pub(crate) use shadow::Outcome;
 
 use crate::metrics::Door;
 use crossbeam_queue::ArrayQueue;

@@ -4,6 +4,7 @@
 //! start; a tenant is a label only for the first `metrics.tenants_max` tenants, the rest are
 //! `_other`. To add one: a row in `METRICS`, a field of `Metrics`.
 
+use crate::decisions::Outcome;
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use std::sync::Arc;
@@ -49,6 +50,7 @@ const RELOAD_SECONDS: &str = "tollgate_sidecar_reload_duration_seconds";
 const RELOADS: &str = "tollgate_sidecar_reloads_total";
 const REQUEST_SECONDS: &str = "tollgate_sidecar_request_duration_seconds";
 const SERVING_DROPS: &str = "tollgate_sidecar_serving_drops_total";
+const SHADOW: &str = "tollgate_sidecar_shadow_decisions_total";
 const SNAPSHOT_SECONDS: &str = "tollgate_sidecar_snapshot_duration_seconds";
 const STORE_FAILURES: &str = "tollgate_sidecar_store_failures_total";
 const TENANT_DECISIONS: &str = "tollgate_sidecar_tenant_decisions_total";
@@ -94,6 +96,12 @@ const METRICS: &[Metric] = &[
         Kind::Counter,
         "",
         "Tables of tenants freed by a thread that serves. Stays 0.",
+    ),
+    metric(
+        SHADOW,
+        Kind::Counter,
+        "outcome",
+        "Decisions made again with the candidate: the same, gained, lost, or refused for another reason (change).",
     ),
     metric(SNAPSHOT_SECONDS, Kind::Histogram, "", "Time to write a snapshot of the cells."),
     metric(START, Kind::Gauge, "", "When the sidecar started, in seconds since 1970."),
@@ -149,6 +157,7 @@ pub(crate) struct Metrics {
     pub(crate) reloads_loaded: Counter,
     pub(crate) reloads_refused: Counter,
     pub(crate) serving_drops: Counter,
+    pub(crate) shadow: [Counter; 4],
     pub(crate) snapshot_seconds: Histogram,
     pub(crate) store_failures_bundles: Counter,
     pub(crate) store_failures_state: Counter,
@@ -223,6 +232,7 @@ impl Metrics {
             reloads_loaded: counter(&recorder, RELOADS, &[("outcome", "loaded")]),
             reloads_refused: counter(&recorder, RELOADS, &[("outcome", "refused")]),
             serving_drops: counter(&recorder, SERVING_DROPS, &[]),
+            shadow: Outcome::ALL.map(|one| counter(&recorder, SHADOW, &[("outcome", one.name())])),
             snapshot_seconds: histogram(&recorder, SNAPSHOT_SECONDS, &[]),
             store_failures_bundles: counter(&recorder, STORE_FAILURES, &[("database", "bundles")]),
             store_failures_state: counter(&recorder, STORE_FAILURES, &[("database", "state")]),

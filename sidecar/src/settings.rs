@@ -62,6 +62,7 @@ settings! {
     "decision_log.mask" Kind::Path, "" "fields" "written as ***, such as subject.id,context.address";
     "decision_log.hash" Kind::Path, "" "fields" "written as a keyed hash of this sidecar";
     "decision_log.recent_max" number(0, 65_536), "1024" "decisions" "kept for explain --request-id and tail";
+    "shadow" Kind::Path, "" "path" "candidate policies: decisions are made again with them and counted; watched";
     "metrics.tenants_max" number(0, 100_000), "200" "tenants" "with a label of their own, the rest are _other";
     "peers.uids" Kind::Path, "" "user ids" "more user ids that may connect, separated by commas";
     "watch.interval_ms" number(10, 60_000), "200" "ms" "between two looks at the policies";

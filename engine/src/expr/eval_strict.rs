@@ -251,6 +251,30 @@ mod tests {
     }
 
     #[test]
+    fn each_operator_at_each_side_of_equality() {
+        use Operator::{Equal, Greater, GreaterEqual, Less, LessEqual, NotEqual};
+        let operators = [Equal, NotEqual, Less, LessEqual, Greater, GreaterEqual];
+        for (a, b, expected) in [
+            (Value::Int(1), Value::Int(2), "nyyynn"),
+            (Value::Int(2), Value::Int(2), "ynnyny"),
+            (Value::Int(3), Value::Int(2), "nynnyy"),
+            (Value::Str("a"), Value::Str("b"), "nyyynn"),
+            (Value::Int(2), Value::Dec { mantissa: 25, scale: 1 }, "nyyynn"),
+            (Value::Bool(true), Value::Bool(true), "yn????"),
+            (Value::Int(1), Value::Str("1"), "??????"),
+            (Value::Missing, Value::Missing, "??????"),
+        ] {
+            let shown = |operator| match compare(operator, a, b) {
+                Some(true) => 'y',
+                Some(false) => 'n',
+                None => '?',
+            };
+            let found: String = operators.into_iter().map(shown).collect();
+            assert_eq!(found, expected, "{a:?} {b:?}");
+        }
+    }
+
+    #[test]
     fn membership_is_unknown_only_when_it_could_have_been() {
         let items = [Value::Str("a"), Value::Int(1)];
         let ask = |needle| contains(needle, items.iter().copied());

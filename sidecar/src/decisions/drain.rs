@@ -2,10 +2,12 @@
 
 use crate::decisions::line::{Hiding, line};
 use crate::decisions::recent::Kept;
+use crate::decisions::shadow::Shadow;
 use crate::decisions::sink::Sink;
 use crate::decisions::{Decisions, LogConfig, Record};
 use crate::shared::Shared;
 use metrics::Counter;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -22,6 +24,7 @@ pub(crate) struct Drain {
     shared: Arc<Shared>,
     sink: Sink,
     hiding: Hiding,
+    shadow: Option<Shadow>,
     failed: Counter,
     complained: Option<Instant>,
 }
@@ -37,7 +40,12 @@ impl Drain {
             Sink::open(&config.sink).map_err(|error| format!("the decision log: {error}"))?;
         let hiding = Hiding { masks: config.masks.clone(), hashes: config.hashes.clone(), secret };
         let failed = shared.metrics.decision_log_failed.clone();
-        Ok(Drain { shared, sink, hiding, failed, complained: None })
+        let interval = shared.config.watch_interval;
+        let seed = u64::from_le_bytes(*secret.first_chunk().unwrap_or(&[0; 8]));
+        let shadow =
+            |root: &PathBuf| Shadow::new(root, interval, seed, shared.metrics.shadow.clone());
+        let shadow = shared.config.shadow.as_ref().map(shadow);
+        Ok(Drain { shared, sink, hiding, shadow, failed, complained: None })
     }
 
     /// Runs until told to stop, then writes what is left.
@@ -51,6 +59,7 @@ impl Drain {
     fn look(&mut self) {
         let shared = Arc::clone(&self.shared);
         let decisions = &shared.decisions;
+        self.shadow.iter_mut().for_each(Shadow::update);
         let mut lines = Vec::new();
         let mut last: Option<Arc<TenantState>> = None;
         while let Some(record) = decisions.full.pop() {
@@ -85,7 +94,7 @@ impl Drain {
 
     /// The record with the configuration that decided, which is the served one unless it has just been replaced.
     fn kept(
-        &self,
+        &mut self,
         record: &Record,
         decisions: &Decisions,
         last: &mut Option<Arc<TenantState>>,
@@ -102,13 +111,20 @@ impl Drain {
             None => self.shared.table.load().shared_state(&tenant).filter(is_its),
         };
         last.clone_from(&state);
+        let decision = record.decision();
+        let shadow = self.shadow.as_mut().and_then(|shadow| {
+            let ask =
+                |request: &tollgate_engine::Request<'_>| shadow.ask(request, &decision, record.at);
+            frame::check(&record.request, ask).ok().flatten()
+        });
         Kept {
             number: decisions.recent().next_number(),
             id: record.id,
             client_id: record.client_id.clone(),
             at: record.at,
             door: record.door,
-            decision: record.decision(),
+            decision,
+            shadow,
             state,
             tenant,
             subject,

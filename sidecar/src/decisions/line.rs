@@ -59,6 +59,9 @@ pub(super) fn line(kept: &Kept, hiding: &Hiding) -> Json {
     if let Some((state, limit)) = kept.state.as_ref().zip(kept.decision.binding) {
         put("limit", Json::from(state.quotas().id(limit)));
     }
+    if let Some(shadow) = kept.shadow_line() {
+        put("shadow", serde_json::to_value(shadow).unwrap_or_default());
+    }
     let request = frame::check(&kept.request, |request| request_members(request, hiding));
     for (name, value) in request.unwrap_or_default() {
         put(name, value);

@@ -1,5 +1,6 @@
 //! The newest decisions, each with the configuration that decided: found by id, followed by `tollgate tail`.
 
+use crate::decisions::shadow::{Outcome, ShadowAnswer};
 use crate::metrics::Door;
 use serde::Serialize;
 use std::collections::VecDeque;
@@ -19,6 +20,8 @@ pub(crate) struct Kept {
     pub(super) at: Now,
     pub(super) door: Door,
     pub(super) decision: Decision,
+    /// What a candidate says, if one is asked.
+    pub(super) shadow: Option<ShadowAnswer>,
     /// `None`: no configuration decided, or it was gone already.
     pub(super) state: Option<Arc<TenantState>>,
     pub(super) tenant: String,
@@ -59,6 +62,17 @@ pub(crate) struct Line<'k> {
     resource: &'k str,
     decision: bool,
     reason: &'static str,
+    rule: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shadow: Option<ShadowLine>,
+}
+
+/// What a candidate says of a decision.
+#[derive(Serialize)]
+pub(super) struct ShadowLine {
+    outcome: &'static str,
+    reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
     rule: Option<String>,
 }
 
@@ -133,6 +147,7 @@ impl Recent {
             kept.number > filter.after
                 && filter.tenant.as_ref().is_none_or(|tenant| *tenant == kept.tenant)
                 && filter.allows.is_none_or(|allows| allows == (reason == Reason::Allow))
+                && (!filter.shadow || kept.differs())
                 && filter.reason.as_ref().is_none_or(|name| name == reason.name())
         };
         self.kept.iter().filter(matches).map(Kept::line)
@@ -161,6 +176,20 @@ impl Kept {
             decision: self.decision.is_allow(),
             reason: self.decision.reason.name(),
             rule: self.state.as_ref().and_then(line),
+            shadow: self.shadow_line(),
         }
+    }
+
+    /// Whether a candidate would change the answer.
+    fn differs(&self) -> bool {
+        self.shadow.as_ref().is_some_and(|shadow| shadow.outcome != Outcome::Same)
+    }
+
+    pub(super) fn shadow_line(&self) -> Option<ShadowLine> {
+        self.shadow.as_ref().map(|shadow| ShadowLine {
+            outcome: shadow.outcome.name(),
+            reason: shadow.reason.name(),
+            rule: shadow.line.map(|line| format!("policy.csv:{line}")),
+        })
     }
 }

@@ -206,3 +206,47 @@ fn an_evaluation_explains_itself_to_those_who_may_ask() {
         (400, &json!("/context/explain"))
     );
 }
+
+#[test]
+fn a_candidate_is_asked_beside_what_is_served() {
+    let folder = folder();
+    for (name, content) in
+        [("model.conf", MODEL), ("policy.csv", "p, bob, /v1/:x, read\np, alice, /v1/:x, write\n")]
+    {
+        let path = folder.join("candidate/acme").join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+    let candidate = folder.join("candidate").display().to_string();
+    let sidecar = Sidecar::start(folder, &[("TOLLGATE_SHADOW", candidate.as_str())]);
+    let metric = |outcome: &str| {
+        let (_, _, text) = sidecar.http("GET /metrics", "", "");
+        let name = format!("shadow_decisions_total{{outcome=\"{outcome}\"}} ");
+        let line = text.lines().find(|line| line.contains(&name)).unwrap().to_owned();
+        line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()
+    };
+    // The candidate is read by the log's first looks.
+    wait_for(|| sidecar.log().contains("shadow policies loaded"));
+    for subject in ["alice", "bob", "carl"] {
+        sidecar.evaluate(ONE, &body(subject, "/v1/x").to_string());
+    }
+    wait_for(|| metric("gain") + metric("lose") + metric("same") == 3);
+    assert_eq!((metric("gain"), metric("lose"), metric("same"), metric("change")), (1, 1, 1, 0));
+    let found = follow(&sidecar, &json!({"shadow": true}));
+    let shown: Vec<(&Json, &Json)> = found["decisions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (&one["subject"], &one["shadow"]["outcome"]))
+        .collect();
+    assert_eq!(shown, [(&json!("alice"), &json!("lose")), (&json!("bob"), &json!("gain"))]);
+    assert_eq!(found["decisions"][1]["shadow"]["rule"], "policy.csv:1");
+    // An edit of the candidate counts from the next look on; one that does not load asks nothing.
+    let path = sidecar.folder.join("candidate/acme/policy.csv");
+    std::fs::write(&path, "p, short\n").unwrap();
+    let before = metric("same");
+    wait_for(|| sidecar.log().matches("shadow policies loaded").count() == 2);
+    sidecar.evaluate(ONE, &body("carl", "/v1/x").to_string());
+    wait_for(|| follow(&sidecar, &json!({}))["newest"] == 4);
+    assert_eq!(metric("same"), before);
+}
