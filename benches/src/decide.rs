@@ -227,3 +227,24 @@ fn check_answers(peer: &mut dyn Peer, workload: &Workload, tenants: &Tenants) ->
     }
     f64::from(allowed as u32) / CHECKED as f64
 }
+
+/// How long does an explanation of a refusal take at 10 000 rules?
+pub(crate) fn explain(report: &mut Report) {
+    let workload = Workload::new(10_000);
+    let tenants = compile(&workload.policy());
+    let table = HeapTable::new(workload.counters() * 4, TableSecret::new([1, 2]));
+    let (cells, mut scratch, mut hot) = (table.cells(), Scratch::default(), HotRequest::new());
+    let stopwatch = Stopwatch::calibrate();
+    let (mut allow, mut deny) = (Vec::new(), Vec::new());
+    for ask in &workload.requests(Active::Uniform, 20_000, 3) {
+        hot.read(ask);
+        let (tenant, now) = (&tenants[&ask.tenant], Now(1_000_000_000_000_000_000));
+        let (ns, explained) =
+            stopwatch.time(|| tenant.explain(&cells, &hot.request(), now, &mut scratch));
+        let samples = if explained.decision.is_allow() { &mut allow } else { &mut deny };
+        samples.push(ns);
+    }
+    report.put("explain.10000.allow.p50_ns", percentile(&mut allow, 0.5));
+    report.put("explain.10000.deny.p50_ns", percentile(&mut deny, 0.5));
+    report.put("explain.10000.deny.p99_ns", percentile(&mut deny, 0.99));
+}

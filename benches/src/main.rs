@@ -33,6 +33,7 @@ fn main() {
             bucket::measure(&mut report);
             door::measure(&mut report);
             reload::measure(&mut report);
+            decide::explain(&mut report);
             published::measure(&mut report);
             hospital::measure(&mut report);
             threads::measure(&mut report);
@@ -48,6 +49,11 @@ fn main() {
             published::measure(&mut report);
             hospital::measure(&mut report);
             threads::measure(&mut report);
+            report.print();
+        }
+        ["explain"] => {
+            let mut report = Report::default();
+            decide::explain(&mut report);
             report.print();
         }
         ["bucket"] => {
@@ -75,7 +81,7 @@ fn main() {
 
 fn usage() {
     eprintln!(
-        "usage: bench [decide | workloads | bucket | door | reload | profile RULES A|S|U | echo PATH]"
+        "usage: bench [decide | explain | workloads | bucket | door | reload | profile RULES A|S|U | echo PATH]"
     );
     std::process::exit(2);
 }

@@ -1,7 +1,7 @@
 //! Why: the decision of a request with everything a person needs to change it.
 //!
-//! Explaining never takes from a limit and is never on a request's path: it asks every row. What it
-//! says of a rule comes from the same compiled conjuncts that decided.
+//! Explaining never takes from a limit and is never on a request's path. What it says of a rule comes from the same
+//! compiled conjuncts that decided.
 
 use crate::bind::Part;
 use crate::cell::Cells;

@@ -214,3 +214,31 @@ fn arithmetic(operator: Operator, left: Value<'_>, right: Value<'_>) -> Answer<'
         _ => None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_operator_at_each_side_of_equality() {
+        use Operator::{Equal, Greater, GreaterEqual, Less, LessEqual, NotEqual};
+        let operators = [Equal, NotEqual, Less, LessEqual, Greater, GreaterEqual];
+        for (a, b, expected) in [
+            (Value::Int(1), Value::Int(2), "nyyynn"),
+            (Value::Int(2), Value::Int(2), "ynnyny"),
+            (Value::Int(3), Value::Int(2), "nynnyy"),
+            (Value::Str("a"), Value::Str("b"), "nyyynn"),
+            (Value::Bool(false), Value::Bool(true), "nyyynn"),
+            (Value::Int(1), Value::Str("1"), "nynnnn"),
+            (Value::List(&[]), Value::List(&[]), "??????"),
+        ] {
+            let shown = |operator| match compare(operator, a, b) {
+                Ok(true) => 'y',
+                Ok(false) => 'n',
+                Err(Fault) => '?',
+            };
+            let found: String = operators.into_iter().map(shown).collect();
+            assert_eq!(found, expected, "{a:?} {b:?}");
+        }
+    }
+}

@@ -8,8 +8,13 @@ use crate::now::Now;
 use crate::policy::PolicySet;
 use crate::policy::alternatives::{Test, alternatives};
 use crate::policy::facts::Effect;
+use crate::policy::index::{ANY, NONE};
 use crate::value::Value;
 
+/// Up to so many rules an explanation asks all.
+const ASKED_MAX: usize = 256;
+/// Of more, so many of the subject's own.
+const ASKED_OF_SUBJECT_MAX: usize = 48;
 /// Roles of a subject that an explanation lists.
 const ROLES_SHOWN: usize = 8;
 
@@ -137,10 +142,11 @@ impl PolicySet {
         fare.min_by_key(failing)
     }
 
-    /// The allow rules of which most holds, the earlier first. Asks every row.
+    /// The allow rules of which most holds, the earlier first. Of a large policy only those are asked that have
+    /// something in common with the request: rules of its subject, and rules for what it asks.
     pub(crate) fn nearest(&self, tuple: &[Value<'_>], most: usize, now: Now) -> Vec<Nearest<'_>> {
         let mut best: Vec<(usize, Nearest<'_>)> = Vec::new();
-        for rule in 0..u32::try_from(self.rule_count()).unwrap_or(u32::MAX) {
+        for rule in self.near(tuple, now) {
             if self.rule_effect(rule) != Effect::Allow {
                 continue;
             }
@@ -153,6 +159,25 @@ impl PolicySet {
             }
         }
         best.into_iter().map(|(_, near)| near).collect()
+    }
+
+    /// The rules that an explanation asks, in their order.
+    fn near(&self, tuple: &[Value<'_>], now: Now) -> Vec<u32> {
+        let all = u32::try_from(self.rule_count()).unwrap_or(u32::MAX);
+        let index = self.index.as_ref().filter(|_| self.rule_count() > ASKED_MAX);
+        let Some(index) = index else { return (0..all).collect() };
+        let mut rules = Vec::new();
+        for alternative in &index.alternatives {
+            rules.extend(self.rules_of_member(alternative, tuple, now, ASKED_OF_SUBJECT_MAX));
+            let second =
+                alternative.second.and_then(|second| tuple.get(usize::from(second.slot))?.as_str());
+            let key = second.and_then(|text| self.facts.texts.find(text)).unwrap_or(NONE);
+            rules.extend(alternative.twin.samples(key));
+            rules.extend(alternative.twin.samples(ANY));
+        }
+        rules.sort_unstable();
+        rules.dedup();
+        rules
     }
 
     /// A conjunct as the matcher says it, or as the rule does.

@@ -51,6 +51,8 @@ pub(crate) struct Twin {
     /// Conjuncts that each candidate row must still pass.
     pub(crate) rest: Vec<NodeId>,
     postings: HashMap<(u32, u32), (u32, u32), FixedState>,
+    /// Some rules of each second key, whoever they are for: for explanations.
+    samples: HashMap<u32, Vec<u32>, FixedState>,
     candidates: Vec<Candidate>,
 }
 
@@ -116,7 +118,16 @@ pub(crate) struct Second {
     pub(crate) roles: Option<(u16, Option<Domain>)>,
 }
 
+/// Rules that are kept of one second key, and second keys of which some are.
+const SAMPLES_MAX: usize = 16;
+const SAMPLED_MAX: usize = 4_096;
+
 impl Twin {
+    /// Some rules with a second key.
+    pub(crate) fn samples(&self, second: u32) -> &[u32] {
+        self.samples.get(&second).map_or(&[], Vec::as_slice)
+    }
+
     /// Candidate rows of two keys, in the order of their ordinals.
     pub(crate) fn candidates(&self, member: u32, second: u32) -> &[Candidate] {
         let Some((start, len)) = self.postings.get(&(member, second)) else { return &[] };

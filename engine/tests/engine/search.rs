@@ -119,3 +119,30 @@ fn what_is_found_is_what_is_allowed() {
     }
     assert!(found_some > 500, "{found_some}");
 }
+
+#[test]
+fn a_refusal_of_a_large_policy_is_explained_by_what_comes_close() {
+    use crate::table::Table;
+    let mut rows: String =
+        (0..5_000).map(|i| format!("p, role{}, /s{i}/:id, read, allow\n", i / 10)).collect();
+    rows.push_str(
+        "p, lead, /orders/:id, delete, allow\np, lead, /orders/:id, read, allow\ng, ann, lead\n",
+    );
+    let matcher = "g(r.sub, p.sub) && keyMatch2(r.obj, p.obj) && r.act == p.act";
+    let state = state(&model(BOTH, matcher), &rows);
+    let table = Table::new(1);
+    for (subject, resource, action, line, would) in [
+        // Her own rule, for another action.
+        ("ann", "/orders/7", "write", 5_001, "r.act = delete"),
+        // Somebody without a role: the rule for that action.
+        ("bob", "/orders/7", "delete", 5_001, "g, bob, lead"),
+    ] {
+        let asked = request(subject, resource, action);
+        let explained = state.explain(&table.cells(), &asked, Now(0), &mut Scratch::default());
+        let nearest = &explained.rules[0];
+        assert_eq!(state.policy().rule_line(nearest.rule), line, "{subject}");
+        let found: Vec<&str> =
+            nearest.conjuncts.iter().filter_map(|one| one.would_match.as_deref()).collect();
+        assert_eq!(found, [would], "{subject}");
+    }
+}

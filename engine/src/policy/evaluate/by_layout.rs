@@ -2,6 +2,7 @@
 
 use crate::builtin::key_match::path_matches;
 use crate::expr::eval_strict::Machine;
+use crate::now::Now;
 use crate::policy::PolicySet;
 use crate::policy::evaluate::{First, domain_text, guarded};
 use crate::policy::index::{Alternative, Domain, Member, NONE};
@@ -50,6 +51,50 @@ impl PolicySet {
             // Nobody links it to anything: it is only itself. A text that no row has matches none.
             _ => Seconds::One(layout.second_hash(text), text.as_bytes()),
         })
+    }
+
+    /// Rules that a request's subject has by one alternative, whatever else it asks, at most `most`: for explanations.
+    pub(crate) fn rules_of_member(
+        &self,
+        alternative: &Alternative,
+        tuple: &[Value<'_>],
+        now: Now,
+        most: usize,
+    ) -> Vec<u32> {
+        let mut machine = self.machine(tuple, now);
+        let text_of = |slot: u16| tuple.get(usize::from(slot)).and_then(Value::as_str);
+        let layout = &alternative.layout;
+        let mut places: Vec<u32> = layout.any.into_iter().collect();
+        match alternative.member {
+            None => {}
+            Some(Member::Equal { slot, .. }) => {
+                let named = text_of(slot).map(|text| layout.places(text, &mut ()));
+                places.extend(named.into_iter().flatten());
+            }
+            Some(Member::Elements { slot }) => {
+                let list = tuple.get(usize::from(slot)).copied().unwrap_or_default();
+                let Value::List(items) = list else { return Vec::new() };
+                for text in items.iter().filter_map(Value::as_str) {
+                    places.extend(layout.places(text, &mut ()));
+                }
+            }
+            Some(Member::Roles { slot, domain, .. }) => {
+                let Some(text) = text_of(slot) else { return Vec::new() };
+                let theirs = match domain.map(|domain| domain_text(domain, &mut machine)) {
+                    Some(None) => return Vec::new(),
+                    Some(Some(domain)) => {
+                        layout.places_in(&self.facts.texts, domain, text, &mut ())
+                    }
+                    None => layout.places(text, &mut ()),
+                };
+                places.extend(theirs);
+            }
+        }
+        let rows = places.into_iter().flat_map(|place| {
+            let block = layout.block(place);
+            (0..block.len()).filter_map(move |at| block.row(at))
+        });
+        rows.map(|row| row.ordinal()).take(most).collect()
     }
 
     /// Sees every row that may match by one alternative; false if the layout cannot say.

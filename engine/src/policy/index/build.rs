@@ -4,12 +4,14 @@ use crate::builtin::pattern::Pattern;
 use crate::expr::ast::{Expr, ExprKind};
 use crate::expr::code::{Code, Node, NodeId, Refused, Site};
 use crate::policy::alternatives::{Conjunct, Test};
-use crate::policy::facts::Facts;
+use crate::policy::facts::{Effect, Facts};
 use crate::policy::index::{
-    ANY, Alternative, Candidate, Domain, Entry, Guard, Member, NONE, Second, Twin, distinct,
+    ANY, Alternative, Candidate, Domain, Entry, Guard, Member, NONE, SAMPLED_MAX, SAMPLES_MAX,
+    Second, Twin, distinct,
 };
 use crate::policy::layout::Layout;
 use crate::text::Word;
+use foldhash::fast::FixedState;
 use std::collections::HashMap;
 
 pub(super) struct Builder<'b> {
@@ -86,7 +88,8 @@ impl Builder<'_> {
         let is_laid = |node: &NodeId| laid.is_some_and(|(laid, _)| laid == *node);
         let unlaid = rest.iter().copied().filter(|node| !is_laid(node)).collect();
         let path = path.map(|(_, (slot, _))| slot);
-        let twin = Box::new(Twin { rest, postings, candidates });
+        let samples = samples(&entries, self.facts);
+        let twin = Box::new(Twin { rest, postings, samples, candidates });
         Ok(Alternative { guards, member, second, unlaid, layout, path, twin })
     }
 
@@ -190,4 +193,20 @@ impl Builder<'_> {
     fn is_same_for_all_rows(&self, conjunct: &Conjunct<'_>) -> bool {
         !conjunct.expr.varies(|column| distinct(self.facts, column) <= 1)
     }
+}
+
+/// The first rules of each second key that allow.
+fn samples(entries: &[Entry], facts: &Facts) -> HashMap<u32, Vec<u32>, FixedState> {
+    let mut samples: HashMap<u32, Vec<u32>, FixedState> =
+        HashMap::with_hasher(facts.texts.hasher());
+    for entry in entries.iter().filter(|entry| facts.effect(entry.row as usize) == Effect::Allow) {
+        let has_room = samples.len() < SAMPLED_MAX || samples.contains_key(&entry.second);
+        if has_room {
+            let rules = samples.entry(entry.second).or_default();
+            if rules.len() < SAMPLES_MAX {
+                rules.push(entry.row);
+            }
+        }
+    }
+    samples
 }

@@ -66,6 +66,11 @@ impl<'l> Block<'l> {
         }
     }
 
+    /// How many rows there are.
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
     /// The row at a position.
     pub(crate) fn row(&self, at: usize) -> Option<LaidRow<'l>> {
         self.rows.get(at).map(|row| LaidRow { row, texts: self.bytes })
