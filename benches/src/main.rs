@@ -6,6 +6,7 @@
 //! into `Report`, a call here.
 
 mod bucket;
+mod counting;
 mod decide;
 mod door;
 mod hospital;
@@ -13,6 +14,7 @@ mod peers;
 mod published;
 mod reload;
 mod report;
+mod scale;
 mod threads;
 mod timing;
 mod workload;
@@ -21,7 +23,7 @@ use report::Report;
 
 /// As the sidecar allocates.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: counting::Counting = counting::Counting(mimalloc::MiMalloc);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -34,6 +36,7 @@ fn main() {
             door::measure(&mut report);
             reload::measure(&mut report);
             decide::explain(&mut report);
+            scale::measure(&mut report);
             published::measure(&mut report);
             hospital::measure(&mut report);
             threads::measure(&mut report);
@@ -54,6 +57,11 @@ fn main() {
         ["explain"] => {
             let mut report = Report::default();
             decide::explain(&mut report);
+            report.print();
+        }
+        ["scale"] => {
+            let mut report = Report::default();
+            scale::measure(&mut report);
             report.print();
         }
         ["bucket"] => {
@@ -81,7 +89,7 @@ fn main() {
 
 fn usage() {
     eprintln!(
-        "usage: bench [decide | explain | workloads | bucket | door | reload | profile RULES A|S|U | echo PATH]"
+        "usage: bench [decide | explain | scale | workloads | bucket | door | reload | profile RULES A|S|U | echo PATH]"
     );
     std::process::exit(2);
 }

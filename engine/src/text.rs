@@ -53,6 +53,14 @@ impl Texts {
         slice(&self.arena, &self.ends, id)
     }
 
+    /// Gives back the room that no text took.
+    pub(crate) fn shrink(&mut self) {
+        self.arena.shrink_to_fit();
+        self.ends.shrink_to_fit();
+        let (hasher, arena, ends) = (&self.hasher, &self.arena, &self.ends);
+        self.ids.shrink_to_fit(|id| hasher.hash_one(slice(arena, ends, *id)));
+    }
+
     pub(crate) fn hasher(&self) -> FixedState {
         self.hasher.clone()
     }

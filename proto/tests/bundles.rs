@@ -178,3 +178,27 @@ fn a_trust_set_has_one_to_four_different_keys() {
     let public = key(1).public().to_pem().unwrap();
     assert_eq!(bundle::PublicKey::from_pem(&public), Ok(key(1).public()));
 }
+
+#[test]
+fn a_folder_of_one_tenant_holds_no_row_of_another() {
+    use tollgate_engine::Code;
+    let model = "[request_definition]\nr = sub, dom, act\nr2 = sub, dom\n[policy_definition]\np = sub, dom, act\n\
+        p2 = sub, dom\n[role_definition]\ng = _, _, _\n[policy_effect]\ne = some(where (p.eft == allow))\n[matchers]\n\
+        m = g(r.sub, p.sub, r.dom) && r.dom == p.dom && r.act == p.act\nm2 = r2.sub == p2.sub && r2.dom == p2.dom\n";
+    for (rows, line) in [
+        ("p, a, acme, read\np, b, *, read\np2, a, acme\ng, a, b, acme\n", None),
+        ("p, a, acme, read\np, a, beta, read\n", Some(2)),
+        ("p, a, acme, read\ng, a, b, beta\n", Some(2)),
+        ("p, a, acme, read\np2, a, beta\n", Some(2)),
+    ] {
+        let files = [
+            File { path: "model.conf", bytes: model.as_bytes() },
+            File { path: "policy.csv", bytes: rows.as_bytes() },
+            File { path: "tenant.toml", bytes: b"tenant = \"acme\"\n" },
+        ];
+        let loaded = from_files("folder", &files, Options::new(1, VERSION));
+        let found =
+            loaded.err().and_then(|found| found.iter().next().map(|one| (one.code, one.span.line)));
+        assert_eq!(found, line.map(|line| (Code::ForeignDomain, line)), "{rows}");
+    }
+}

@@ -157,7 +157,11 @@ const PLANTED: &[Planted] = &[
         "None => (definition, domain.unwrap_or(u32::MAX)),",
         "None => (definition, u32::MAX),",
     ),
-    bug(ROLES, "Some(None) => return false,", "Some(None) => None,"),
+    bug(
+        "engine/src/policy/rows.rs",
+        "role.arity == 3 && row.cells.get(2)",
+        "role.arity == 2 && row.cells.get(2)",
+    ),
     bug(
         "engine/src/policy/link_time.rs",
         "self.after < now && now < self.before",

@@ -22,7 +22,7 @@ pub(crate) enum Pattern {
     Path(PathPattern),
     Regex(Box<dense::DFA<Vec<u32>>>),
     /// keyMatch4 where a name is repeated.
-    Repeated(Repeated),
+    Repeated(Box<Repeated>),
     /// The same as casbin-rs reads it.
     Captures(Box<Captures>),
     /// keyMatch5: what stands behind the first `?` is not looked at.
@@ -63,7 +63,7 @@ impl Pattern {
             Function::KeyMatch4 => {
                 let parts = braces::parse(text).map_err(bad)?;
                 match Repeated::of(&parts).map_err(bad)? {
-                    Some(repeated) => Ok(Pattern::Repeated(repeated)),
+                    Some(repeated) => Ok(Pattern::Repeated(Box::new(repeated))),
                     None => with_braces(&parts),
                 }
             }

@@ -106,6 +106,7 @@ impl Roles {
             }
         }
         roles.links.sort_unstable();
+        roles.links.shrink_to_fit();
         for (key, graph) in &graphs {
             let mut names: Vec<u32> = graph.links.keys().copied().collect();
             names.sort_unstable();
@@ -129,6 +130,8 @@ impl Roles {
                 }
             }
         }
+        roles.reached.shrink_to_fit();
+        roles.closures.shrink_to_fit();
         roles
     }
 

@@ -100,6 +100,7 @@ impl Compiler<'_> {
                 break;
             }
         }
+        patterns.shrink_to_fit();
         (patterns, row_patterns)
     }
 

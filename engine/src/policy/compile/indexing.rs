@@ -53,6 +53,7 @@ impl Compiler<'_> {
         // Sites and constants were made again for the conjuncts: patterns of rows stay shared,
         // written ones are appended.
         facts.fixed.extend(self.fixed_patterns(facts.fixed.len(), &HashMap::new()));
+        facts.texts.shrink();
         match built {
             Ok(alternatives) => Some(Index { alternatives }),
             Err(refused) => {

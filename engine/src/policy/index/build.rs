@@ -88,6 +88,7 @@ impl Builder<'_> {
         let is_laid = |node: &NodeId| laid.is_some_and(|(laid, _)| laid == *node);
         let unlaid = rest.iter().copied().filter(|node| !is_laid(node)).collect();
         let path = path.map(|(_, (slot, _))| slot);
+        postings.shrink_to_fit();
         let samples = samples(&entries, self.facts);
         let twin = Box::new(Twin { rest, postings, samples, candidates });
         Ok(Alternative { guards, member, second, unlaid, layout, path, twin })

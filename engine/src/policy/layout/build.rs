@@ -41,6 +41,8 @@ impl Layout {
             }
         }
         layout.add_names(facts, &blocks, member);
+        layout.long_names.shrink_to_fit();
+        layout.long_places.shrink_to_fit();
         layout.align();
         layout
     }
@@ -156,6 +158,7 @@ impl Layout {
 
     /// Moves the blocks so that the first begins on a line of the cache.
     fn align(&mut self) {
+        self.bytes.shrink_to_fit();
         let len = self.bytes.len();
         self.bytes.reserve_exact(LINE_BYTES);
         self.base = self.bytes.as_ptr().align_offset(LINE_BYTES).min(LINE_BYTES);
