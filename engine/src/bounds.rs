@@ -3,6 +3,8 @@
 //! Nothing here is a tuning knob: a bound says what is refused. `ALL` is what `--check` prints.
 //! Each is tested at n and n + 1 where it is enforced.
 
+/// Bytes of all automata of one policy together.
+pub const AUTOMATA_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Conjunctions that one matcher may become; more and the policy is scanned row by row.
 pub const ALTERNATIVES_MAX: usize = 8;
 /// Attributes that one request may carry.
@@ -33,6 +35,8 @@ pub const LIMITS_PER_REQUEST_MAX: usize = 16;
 pub const LIMITS_PER_TENANT_MAX: usize = 10_000;
 /// Elements of a list in a request.
 pub const LIST_LENGTH_MAX: usize = 256;
+/// Bytes of one pattern as it is written.
+pub const PATTERN_BYTES_MAX: usize = 4 * 1024;
 /// Bytes of one compiled regular expression.
 pub const REGEX_BYTES_MAX: usize = 1024 * 1024;
 /// Hops from a subject to a role.
@@ -69,6 +73,7 @@ bounds! {
     ALTERNATIVES_MAX "conjunctions",
     ATTRIBUTES_MAX "attributes",
     ATTRIBUTE_DEPTH_MAX "levels",
+    AUTOMATA_BYTES_MAX "bytes",
     CUSTOM_ARGUMENTS_MAX "arguments",
     DIAGNOSTICS_MAX "diagnostics",
     DIMENSIONS_MAX "dimensions",
@@ -81,6 +86,7 @@ bounds! {
     LIMITS_PER_REQUEST_MAX "limits",
     LIMITS_PER_TENANT_MAX "limits",
     LIST_LENGTH_MAX "elements",
+    PATTERN_BYTES_MAX "bytes",
     REGEX_BYTES_MAX "bytes",
     ROLES_PER_SUBJECT_MAX "roles",
     ROLE_DEPTH_MAX "hops",

@@ -3,7 +3,7 @@
 //! An automaton is searched without allocation and within a size cap; what exceeds the cap, or
 //! needs Unicode word boundaries, is refused when the policy loads.
 
-use crate::bounds::REGEX_BYTES_MAX;
+use crate::bounds::{PATTERN_BYTES_MAX, REGEX_BYTES_MAX};
 use crate::builtin::braces::{self, Part, Repeated};
 use crate::builtin::casbin_pattern::{self, Captures};
 use crate::builtin::glob;
@@ -45,6 +45,12 @@ impl Pattern {
         text: &str,
         dialect: Dialect,
     ) -> Result<Pattern, PatternError> {
+        if text.len() > PATTERN_BYTES_MAX {
+            let (code, len) = (Code::PatternTooLarge, text.len());
+            let message =
+                format!("the pattern has {len} bytes, at most {PATTERN_BYTES_MAX} are allowed");
+            return Err(PatternError { code, message });
+        }
         let get = |getter| Pattern::Get(Box::new(getter));
         match dialect {
             Dialect::Strict if function.gets_a_name() => Getter::strict(function, text).map(get),
@@ -73,6 +79,17 @@ impl Pattern {
             }
             Function::GlobMatch => regex(&glob::expression(text).map_err(bad)?),
             _ => regex(text),
+        }
+    }
+
+    /// Bytes of its automaton; 0 if it has none.
+    pub(crate) fn automaton_bytes(&self) -> usize {
+        match self {
+            Pattern::Regex(dfa) => dfa.memory_usage(),
+            Pattern::WithoutQuery(inner) => inner.automaton_bytes(),
+            // Built as they are searched, within the same bound.
+            Pattern::Captures(_) | Pattern::Get(_) => REGEX_BYTES_MAX / 16,
+            Pattern::Path(_) | Pattern::Repeated(_) => 0,
         }
     }
 
@@ -171,6 +188,23 @@ fn refusal(text: &str, error: &dense::BuildError) -> PatternError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pattern_is_bounded_as_it_is_written() {
+        let message = |function, len: usize, dialect| {
+            let refused = Pattern::compile(function, &"a".repeat(len), dialect).err();
+            refused.map(|e| e.message).unwrap_or_default()
+        };
+        for function in [Function::RegexMatch, Function::KeyMatch2, Function::GlobMatch] {
+            for dialect in [Dialect::Strict, Dialect::CasbinRs] {
+                let (within, beyond) = (PATTERN_BYTES_MAX, PATTERN_BYTES_MAX + 1);
+                assert!(!message(function, within, dialect).starts_with("the pattern has"));
+                assert!(message(function, beyond, dialect).starts_with("the pattern has 4097"));
+            }
+        }
+        let longest = message(Function::KeyMatch2, PATTERN_BYTES_MAX, Dialect::Strict);
+        assert_eq!(longest, "", "what is not a regular expression is accepted up to the bound");
+    }
 
     #[test]
     fn patterns_are_refused_with_their_code() {

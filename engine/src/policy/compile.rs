@@ -3,11 +3,13 @@
 mod facts;
 mod indexing;
 
+use crate::bounds::AUTOMATA_BYTES_MAX;
 use crate::diagnostic::{Code as DiagnosticCode, Diagnostic, Diagnostics, Source};
 use crate::dialect::Dialect;
 use crate::expr::code::{Code, NodeId, Refused};
 use crate::model::{Model, parse_model};
 use crate::policy::PolicySet;
+use crate::policy::compile::facts::Budget;
 use crate::policy::describe::{Described, describe};
 use crate::policy::row_expressions::{self, RowExpressions};
 use crate::policy::rows::{Row, Rows, parse_rows};
@@ -68,6 +70,7 @@ impl PolicySet {
             rows_source,
             code: Code { functions: model.functions.clone(), ..Code::default() },
             texts: Texts::new(seed),
+            automata: Budget(AUTOMATA_BYTES_MAX),
             diagnostics: Diagnostics::default(),
         };
         let matcher = compiler.matcher();
@@ -111,6 +114,7 @@ struct Compiler<'a> {
     rows_source: Source<'a>,
     code: Code,
     texts: Texts,
+    automata: Budget,
     diagnostics: Diagnostics,
 }
 

@@ -158,16 +158,19 @@ impl PolicySet {
 
     /// The same answer without the index: the slow twin.
     pub fn evaluate_by_scan(&self, tuple: &[Value<'_>], now: Now) -> Verdict {
-        let mut machine = self.machine(tuple, now);
+        self.scan(&mut self.machine(tuple, now))
+    }
+
+    fn scan(&self, machine: &mut Machine<'_>) -> Verdict {
         if self.dialect == Dialect::CasbinRs {
-            return self.walk(&mut machine);
+            return self.walk(machine);
         }
         let mut first = First::default();
         for row in 0..self.facts.rows() {
             let truth = machine.truth(self.matcher, row);
             first.see(u32::try_from(row).unwrap_or(u32::MAX), self.facts.effect(row), truth);
         }
-        self.conclude(first, &machine)
+        self.conclude(first, machine)
     }
 
     /// Whether one rule's row matches: `None` is unknown. For explanations and coverage.
@@ -234,6 +237,38 @@ impl PolicySet {
             (EffectRule::DenyOverride, rule) => Verdict::Allow { rule },
             (_, Some(rule)) => Verdict::Allow { rule: Some(rule) },
             (_, None) => Verdict::NoRule,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnostic::Source;
+
+    /// Without steps left nothing is allowed, not even what only needs that nothing denies.
+    #[test]
+    fn a_decision_out_of_fuel_is_an_error() {
+        for dialect in [Dialect::Strict, Dialect::CasbinRs] {
+            for effect in ["some(where (p.eft == allow))", "!some(where (p.eft == deny))"] {
+                let model = format!(
+                    "[request_definition]\nr = sub\n[policy_definition]\np = sub, eft\n\
+                     [policy_effect]\ne = {effect}\n[matchers]\nm = r.sub == p.sub\n"
+                );
+                let model = Source { file: "model.conf", text: &model };
+                let rows = Source { file: "policy.csv", text: "p, bob, deny\np, alice, allow\n" };
+                let set = PolicySet::from_texts(model, rows, dialect, 1).unwrap();
+                let (mut last, tuple) = (None, [Value::Str("alice")]);
+                for fuel in 1..=20 {
+                    let mut machine = set.machine(&tuple, Now(0));
+                    machine.fuel = fuel;
+                    let verdict = set.scan(&mut machine);
+                    let is_error = matches!(verdict, Verdict::Error { .. });
+                    assert!(is_error == (machine.fuel == 0), "{verdict:?} with {fuel}");
+                    last = Some(verdict);
+                }
+                assert_eq!(last, Some(Verdict::Allow { rule: Some(1) }));
+            }
         }
     }
 }

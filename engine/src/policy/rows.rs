@@ -70,6 +70,14 @@ impl<'a> Rows<'a> {
 /// # Errors
 /// Every row that is malformed, unknown, doubled or of the wrong length.
 pub fn parse_rows<'a>(source: Source<'a>, model: &Model) -> Result<Rows<'a>, Diagnostics> {
+    parse_at_most(RULES_MAX, source, model)
+}
+
+fn parse_at_most<'a>(
+    rules_max: usize,
+    source: Source<'a>,
+    model: &Model,
+) -> Result<Rows<'a>, Diagnostics> {
     let mut reader = Reader {
         source,
         model,
@@ -93,8 +101,8 @@ pub fn parse_rows<'a>(source: Source<'a>, model: &Model) -> Result<Rows<'a>, Dia
             break;
         }
     }
-    if reader.rows.all().count() > RULES_MAX {
-        reader.error("", Code::BoundExceeded, format!("more than {RULES_MAX} rows"));
+    if reader.rows.all().count() > rules_max {
+        reader.error("", Code::BoundExceeded, format!("more than {rules_max} rows"));
     }
     reader.check_priorities();
     let rows = &mut reader.rows;
@@ -328,6 +336,17 @@ mod tests {
             Ok(rows) => Ok(rows.rules.iter().map(|row| row.cells.join("|")).collect()),
             Err(found) => Err(found.iter().map(|d| (d.code, d.span.line)).collect()),
         }
+    }
+
+    #[test]
+    fn rows_of_every_kind_count_toward_the_bound() {
+        let model =
+            parse_model(Source { file: "model.conf", text: MODEL }, Dialect::Strict).unwrap();
+        let text = "p, a, b, allow\np, a, c, deny\ng, a, b, d\n";
+        let read = |most| parse_at_most(most, Source { file: "policy.csv", text }, &model);
+        assert_eq!(read(3).unwrap().rules.len(), 2);
+        let found = read(2).err().unwrap();
+        assert_eq!(found.iter().next().unwrap().code, Code::BoundExceeded);
     }
 
     #[test]

@@ -83,6 +83,10 @@ impl Compiler<'_> {
                     Some(position) => *position,
                     None => match Pattern::compile(*function, text, self.model.dialect) {
                         Ok(pattern) => {
+                            if !self.automata.take(pattern.automaton_bytes()) {
+                                self.pattern_error(text, DiagnosticCode::BoundExceeded, too_many());
+                                return (patterns, row_patterns);
+                            }
                             let position = u32::try_from(patterns.len()).unwrap_or(u32::MAX);
                             patterns.push(pattern);
                             known.insert(key, position);
@@ -170,5 +174,35 @@ impl Compiler<'_> {
                 _ => {}
             }
         }
+    }
+}
+
+fn too_many() -> String {
+    let most = crate::bounds::AUTOMATA_BYTES_MAX;
+    format!("the automata of all patterns together have more than {most} bytes")
+}
+
+/// What may still be used up of a bound.
+pub(super) struct Budget(pub(super) usize);
+
+impl Budget {
+    /// Takes so much; false if there is not as much.
+    fn take(&mut self, amount: usize) -> bool {
+        let left = self.0.checked_sub(amount);
+        self.0 = left.unwrap_or(0);
+        left.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Budget;
+
+    #[test]
+    fn a_budget_is_taken_to_its_end_and_not_beyond() {
+        let mut budget = Budget(10);
+        assert!(budget.take(4) && budget.take(6) && budget.take(0));
+        assert!(!budget.take(1));
+        assert!(!Budget(10).take(11));
     }
 }
