@@ -17,6 +17,8 @@ pub const FILE_BYTES_MAX: usize = 256 * 1024 * 1024;
 pub const DIAGNOSTICS_MAX: usize = 20;
 /// Dimensions of one limit.
 pub const DIMENSIONS_MAX: usize = 8;
+/// Patterns of tenants that the links of one role definition write.
+pub const DOMAIN_PATTERNS_MAX: usize = 16;
 /// Arguments of a function that the host brings.
 pub const CUSTOM_ARGUMENTS_MAX: usize = 8;
 /// Bytes of one matcher or condition.
@@ -41,6 +43,8 @@ pub const PATTERN_BYTES_MAX: usize = 4 * 1024;
 pub const REGEX_BYTES_MAX: usize = 1024 * 1024;
 /// Hops from a subject to a role.
 pub const ROLE_DEPTH_MAX: usize = 10;
+/// Patterns of names that the links of one role definition write.
+pub const ROLE_PATTERNS_MAX: usize = 256;
 /// Roles that one subject may reach.
 pub const ROLES_PER_SUBJECT_MAX: usize = 1024;
 /// Rows of one policy.
@@ -77,6 +81,7 @@ bounds! {
     CUSTOM_ARGUMENTS_MAX "arguments",
     DIAGNOSTICS_MAX "diagnostics",
     DIMENSIONS_MAX "dimensions",
+    DOMAIN_PATTERNS_MAX "patterns",
     EXPR_BYTES_MAX "bytes",
     EXPR_DEPTH_MAX "levels",
     FILE_BYTES_MAX "bytes",
@@ -90,6 +95,7 @@ bounds! {
     REGEX_BYTES_MAX "bytes",
     ROLES_PER_SUBJECT_MAX "roles",
     ROLE_DEPTH_MAX "hops",
+    ROLE_PATTERNS_MAX "patterns",
     RULES_MAX "rows",
     SLOTS_MAX "paths",
     TOKENS_MAX "tokens",

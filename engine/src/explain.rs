@@ -145,7 +145,7 @@ impl Explainer<'_> {
         let (policy, tuple) = (self.asked.policy, self.tuple);
         let value = described.slot.and_then(|slot| tuple.get(usize::from(slot)).copied());
         let has = match described.role {
-            Some(_) => policy.roles_of(tuple, described),
+            Some(_) => policy.roles_of(tuple, described, self.now),
             None => match value {
                 Some(Value::Str(text)) => Some(text.to_owned()),
                 value => value.and_then(text_of),

@@ -8,7 +8,7 @@ mod entries;
 
 use crate::diagnostic::{Diagnostics, Source, Span};
 use crate::dialect::Dialect;
-use crate::expr::ast::{CustomFunction, Expr};
+use crate::expr::ast::{CustomFunction, Expr, Function};
 use crate::expr::parse::Names;
 use crate::model::entries::Reader;
 use crate::policy::casbin_text::escape_assertion;
@@ -54,9 +54,24 @@ pub struct RoleDefinition {
     pub arity: usize,
     /// `(_, _)`: each link holds between two times.
     pub is_timed: bool,
+    /// The function by which a name stands under the patterns that links write.
+    pub name_pattern: Option<Function>,
+    /// The function by which a link's tenant is a pattern.
+    pub domain_pattern: Option<Function>,
 }
 
 impl RoleDefinition {
+    /// Links of names as they stand, which always hold.
+    pub fn new(name: &str, arity: usize) -> RoleDefinition {
+        RoleDefinition {
+            name: name.to_owned(),
+            arity,
+            is_timed: false,
+            name_pattern: None,
+            domain_pattern: None,
+        }
+    }
+
     /// Cells of one link.
     pub fn cells(&self) -> usize {
         self.arity + if self.is_timed { 2 } else { 0 }

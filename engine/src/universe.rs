@@ -257,6 +257,11 @@ impl Reader<'_> {
     fn role(&mut self, graph: u16, member: NodeId, role: NodeId, domain: Option<NodeId>) {
         let roles = &self.policy.facts.roles;
         self.universe.is_timed |= roles.is_timed(graph);
+        if roles.is_patterned(graph) {
+            self.partial(member);
+            domain.into_iter().for_each(|domain| self.partial(domain));
+        }
+        let roles = &self.policy.facts.roles;
         let texts = &self.policy.facts.texts;
         let name = |id: u32| texts.get(id).to_owned();
         let mut members: BTreeSet<String> = BTreeSet::new();

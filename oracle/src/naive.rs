@@ -10,7 +10,6 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use tollgate_engine::ast::{Expr, ExprKind, Function, Operator};
-use tollgate_engine::bounds::ROLE_DEPTH_MAX;
 use tollgate_engine::{EffectRule, Model, Rows, Value, parse_expression};
 
 /// What the policy says; rules are positions in `Rows::rules`.
@@ -212,19 +211,42 @@ impl Naive<'_> {
     }
 
     fn reaches(&self, graph: usize, member: &str, role: &str, tenant: Option<&str>) -> bool {
+        let definition = &self.model.roles[graph];
+        let links = &self.rows.links[graph];
+        let stands_under = |function: Option<Function>, pattern: &str, name: &str| {
+            let function = function.filter(|function| match function {
+                Function::KeyMatch => pattern.contains('*'),
+                Function::KeyMatch2 => pattern.contains(['*', ':']),
+                Function::GlobMatch => pattern.contains(['*', '?', '[', '{']),
+                _ => pattern.contains(['*', '{']),
+            });
+            function.is_some_and(|function| self.call(function, &[name, pattern]) == Some(true))
+        };
+        let holds = |cells: &[&str]| {
+            let time = !definition.is_timed || {
+                let (start, end) = (cells[definition.arity], cells[definition.arity + 1]);
+                (start == "_" || start < self.now) && (end == "_" || self.now < end)
+            };
+            let pattern = definition.domain_pattern;
+            time && tenant.is_none_or(|own| cells[2] == own || stands_under(pattern, cells[2], own))
+        };
         let mut reached = vec![member];
-        for _ in 0..ROLE_DEPTH_MAX {
-            for link in &self.rows.links[graph] {
-                let definition = &self.model.roles[graph];
-                let holds = !definition.is_timed || {
-                    let (start, end) =
-                        (link.cells[definition.arity], link.cells[definition.arity + 1]);
-                    (start == "_" || start < self.now) && (end == "_" || self.now < end)
-                };
-                let here = holds && tenant.is_none_or(|tenant| link.cells[2] == tenant);
-                if here && reached.contains(&link.cells[0]) && !reached.contains(&link.cells[1]) {
-                    reached.push(link.cells[1]);
+        for _ in 0..=2 * links.len() {
+            for link in links {
+                let (from, to) = (link.cells[0], link.cells[1]);
+                let under: Vec<&str> = [from, to]
+                    .into_iter()
+                    .filter(|name| {
+                        let mut all = reached.iter();
+                        all.any(|own| stands_under(definition.name_pattern, name, own))
+                    })
+                    .collect();
+                reached.extend(under);
+                if holds(&link.cells) && reached.contains(&from) {
+                    reached.push(to);
                 }
+                reached.sort_unstable();
+                reached.dedup();
             }
         }
         reached.contains(&role)

@@ -20,6 +20,13 @@ const EXAMPLES: &[Example] = &[
         "",
     ),
     (
+        "role-patterns",
+        "g = _, _\ng2 = _, _\nm = r.sub == p.sub && g2(r.obj, p.obj)\n[role_patterns]\ng2 = keyMatch2",
+        "p, a, books\ng2, /book/:id, books",
+        r#"["a", "/book/7"]"#,
+        "",
+    ),
+    (
         "role-depth",
         "g = _, _\nm = g(r.sub, p.sub) && r.obj == p.obj",
         "p, ten, x\ng, one, two\ng, two, three\ng, three, four\ng, four, five\ng, five, six\ng, six, seven\n\
@@ -90,11 +97,12 @@ const EXAMPLES: &[Example] = &[
     ("empty-policy", "m = r.sub == p.sub && r.obj == p.obj", "", r#"["", ""]"#, ""),
 ];
 
-/// The model of an example: its lines in their sections, the usual ones where it has none.
+/// The model of an example: its lines in their sections, the usual ones where it has none, then sections of its own.
 fn model(lines: &str, id: &str) -> String {
     let tenants = id == "any-tenant";
     let usual = ["r = sub, obj", "p = sub, obj", "e = some(where (p.eft == allow))"];
     let usual = if tenants { ["r = sub, dom", "p = sub, dom", usual[2]] } else { usual };
+    let (lines, own_sections) = lines.split_once("\n[").unwrap_or((lines, ""));
     let mut text = String::new();
     for (section, key) in [
         ("request_definition", 'r'),
@@ -112,7 +120,7 @@ fn model(lines: &str, id: &str) -> String {
         }
         own.iter().for_each(|line| text.push_str(&format!("{line}\n")));
     }
-    text
+    if own_sections.is_empty() { text } else { format!("{text}[{own_sections}\n") }
 }
 
 /// What `strict` says, with the rows of `*` given to the tenant that asks.

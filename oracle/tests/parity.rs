@@ -185,6 +185,18 @@ impl Generator {
         if second_graph {
             roles.push_str("g2 = _, _\n");
         }
+        if is_strict && second_graph && self.random.bool() {
+            let function = self.pick(&["keyMatch", "keyMatch2"]);
+            roles.push_str(&format!("[role_patterns]\ng2 = {function}\n"));
+        }
+        let tenant_texts = match is_strict && has_roles && tenants && self.random.bool() {
+            true => {
+                let function = self.pick(&["keyMatch", "globMatch"]);
+                roles.push_str(&format!("[domain_patterns]\ng = {function}\n"));
+                &["acme", "a*", "*", "be*", "ac*e"]
+            }
+            false => TENANTS,
+        };
         let model = format!(
             "[request_definition]\nr = {}\n[policy_definition]\np = {}\n{roles}[policy_effect]\n\
              e = {effect}\n[matchers]\nm = {matcher}\n",
@@ -210,7 +222,7 @@ impl Generator {
         if has_roles {
             for _ in 0..self.random.usize(..14) {
                 let domain =
-                    if tenants { format!(", {}", self.pick(TENANTS)) } else { String::new() };
+                    if tenants { format!(", {}", self.pick(tenant_texts)) } else { String::new() };
                 let (member, role) = (self.pick(NAMES), self.pick(ROLES));
                 let time = match is_timed {
                     true => format!(", {}, {}", self.pick(LINK_TIMES), self.pick(LINK_TIMES)),
@@ -221,7 +233,9 @@ impl Generator {
         }
         if second_graph {
             for _ in 0..self.random.usize(..5) {
-                lines.push(format!("g2, {}, {}", self.pick(PATHS), self.pick(PATTERNS)));
+                let from = if self.random.bool() { PATHS } else { PATTERNS };
+                let member = self.pick(from);
+                lines.push(format!("g2, {member}, {}", self.pick(PATTERNS)));
             }
         }
         if dialect == Dialect::Strict {

@@ -263,8 +263,9 @@ fn check_domains(
         let Some(column) = column_of(&context.model, parts) else { continue };
         cells.extend(rules.iter().filter_map(|row| row.cells.get(column)));
     }
-    for (links, _) in rows.links.iter().zip(&model.roles).filter(|(_, role)| role.arity == 3) {
-        cells.extend(links.iter().filter_map(|row| row.cells.get(2)));
+    for (links, role) in rows.links.iter().zip(&model.roles).filter(|(_, role)| role.arity == 3) {
+        let tenants = links.iter().filter_map(|row| row.cells.get(2).copied());
+        cells.extend(tenants.filter(|cell| !tenants::holds_in(role, cell, tenant)));
     }
     for cell in cells.into_iter().filter(|cell| *cell != tenant && *cell != "*") {
         let message = format!("this folder is the tenant `{tenant}`, the row is of `{cell}`");

@@ -182,14 +182,17 @@ fn a_trust_set_has_one_to_four_different_keys() {
 #[test]
 fn a_folder_of_one_tenant_holds_no_row_of_another() {
     use tollgate_engine::Code;
-    let model = "[request_definition]\nr = sub, dom, act\nr2 = sub, dom\n[policy_definition]\np = sub, dom, act\n\
+    let plain = "[request_definition]\nr = sub, dom, act\nr2 = sub, dom\n[policy_definition]\np = sub, dom, act\n\
         p2 = sub, dom\n[role_definition]\ng = _, _, _\n[policy_effect]\ne = some(where (p.eft == allow))\n[matchers]\n\
         m = g(r.sub, p.sub, r.dom) && r.dom == p.dom && r.act == p.act\nm2 = r2.sub == p2.sub && r2.dom == p2.dom\n";
-    for (rows, line) in [
-        ("p, a, acme, read\np, b, *, read\np2, a, acme\ng, a, b, acme\n", None),
-        ("p, a, acme, read\np, a, beta, read\n", Some(2)),
-        ("p, a, acme, read\ng, a, b, beta\n", Some(2)),
-        ("p, a, acme, read\np2, a, beta\n", Some(2)),
+    let patterns = format!("{plain}[domain_patterns]\ng = keyMatch\n");
+    for (model, rows, line) in [
+        (plain, "p, a, acme, read\np, b, *, read\np2, a, acme\ng, a, b, acme\n", None),
+        (plain, "p, a, acme, read\np, a, beta, read\n", Some(2)),
+        (plain, "p, a, acme, read\ng, a, b, beta\n", Some(2)),
+        (plain, "p, a, acme, read\np2, a, beta\n", Some(2)),
+        (&patterns, "p, a, acme, read\ng, a, b, *\ng, a, c, ac*\n", None),
+        (&patterns, "p, a, acme, read\ng, a, b, be*\n", Some(2)),
     ] {
         let files = [
             File { path: "model.conf", bytes: model.as_bytes() },

@@ -154,13 +154,23 @@ const PLANTED: &[Planted] = &[
     ),
     bug(
         ROLES,
-        "None => (definition, domain.unwrap_or(u32::MAX)),",
-        "None => (definition, u32::MAX),",
+        "None => (definition, domain.unwrap_or(NO_DOMAIN)),",
+        "None => (definition, NO_DOMAIN),",
     ),
     bug(
         "engine/src/policy/rows.rs",
         "role.arity == 3 && row.cells.get(2)",
         "role.arity == 2 && row.cells.get(2)",
+    ),
+    bug(
+        "engine/src/policy/roles/patterned.rs",
+        "let matching = self.domains.iter().filter(|(_, matcher)| matcher.matches(text));",
+        "let matching = self.domains.iter();",
+    ),
+    bug(
+        "engine/src/policy/tenants.rs",
+        "role.domain_pattern.is_some_and(by_pattern)",
+        "role.domain_pattern.is_some()",
     ),
     bug(
         "engine/src/policy/link_time.rs",

@@ -86,7 +86,7 @@ impl<'m> Machine<'m> {
                 let domain = domain.map(|node| self.casbin_text(node, row)).transpose()?;
                 let (roles, texts) = (&self.facts.roles, &self.facts.texts);
                 let asked = Asked { definition: graph, domain, member, role, now: self.now };
-                Ok(Value::Bool(roles.has(texts, asked)))
+                roles.has(texts, asked).map(Value::Bool).ok_or(Fault)
             }
             Node::KeyMatch(text, pattern) => {
                 let (text, pattern) =

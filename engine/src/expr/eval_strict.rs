@@ -150,7 +150,7 @@ impl<'m> Machine<'m> {
         };
         let (Some(member), Some(role)) = (member, role) else { return Value::Missing };
         let asked = Asked { definition: graph, domain, member, role, now: self.now };
-        Value::Bool(self.facts.roles.has(&self.facts.texts, asked))
+        known(self.facts.roles.has(&self.facts.texts, asked))
     }
 
     fn texts(&mut self, left: NodeId, right: NodeId, row: usize) -> Option<(&'m str, &'m str)> {

@@ -201,7 +201,7 @@ mod tests {
     fn check(text: &str) -> Result<String, Code> {
         let request = ["sub", "obj", "act"].map(String::from);
         let policy = ["sub", "obj", "act"].map(String::from);
-        let roles = [RoleDefinition { name: "g".to_owned(), arity: 2, is_timed: false }];
+        let roles = [RoleDefinition::new("g", 2)];
         let names = Names {
             request: &request,
             policy: &policy,

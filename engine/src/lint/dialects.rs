@@ -11,6 +11,7 @@ use crate::lint::roles::definitions;
 use crate::model::{Model, parse_model_with};
 use crate::policy::PolicySet;
 use crate::policy::alternatives::{Test, alternatives};
+use crate::policy::roles::patterned::writes_patterns;
 use crate::policy::rows::{Row, parse_rows};
 use std::collections::HashMap;
 
@@ -23,6 +24,7 @@ pub const DIFFERENCES: &[(&str, &str)] = &[
         "shared-graph",
         "casbin-rs has one role graph for all of g, g2, …: a link of one is a link of all",
     ),
+    ("role-patterns", "casbin-rs takes a pattern in a link for a name, unless code says otherwise"),
     ("role-depth", "casbin-rs follows 9 links of a chain, strict 10"),
     ("default-tenant", "casbin-rs keeps links without a tenant under the tenant DEFAULT"),
     ("live-characters", "casbin-rs lets `.` in a path pattern match any character"),
@@ -117,6 +119,9 @@ fn graphs(findings: &mut Findings<'_>) {
         let earlier = subject.rows.links.iter().take(position).any(|links| !links.is_empty());
         if earlier {
             tell(findings, "shared-graph", Place::Line(first.line));
+        }
+        if roles.get(position).is_some_and(|role| writes_patterns(role, links)) {
+            tell(findings, "role-patterns", Place::Line(first.line));
         }
         let has_tenant = roles.get(position).is_some_and(|role| role.arity == 3);
         let default = links.iter().find(|row| has_tenant && row.cells.get(2) == Some(&"DEFAULT"));

@@ -153,7 +153,10 @@ impl Comparer<'_> {
                 let graph = narrow(graph);
                 let domain = domain.map(|_| self.domain_column().map(narrow));
                 // Without a column of the tenant nothing is known of its roles.
-                let wider = match (self.facts.roles.is_timed(graph), domain) {
+                let wider = match (
+                    self.facts.roles.is_timed(graph) || self.facts.roles.is_patterned(graph),
+                    domain,
+                ) {
                     (true, _) | (_, Some(None)) => Wider::Same,
                     (false, domain) => Wider::Reached { graph, domain: domain.flatten() },
                 };

@@ -3,11 +3,21 @@
 use crate::bounds::{CUSTOM_ARGUMENTS_MAX, TOKENS_MAX};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Span};
 use crate::dialect::Dialect;
-use crate::expr::ast::CustomFunction;
+use crate::expr::ast::{CustomFunction, Function};
 use crate::expr::error::ParseError;
 use crate::expr::parse::{Names, parse};
-use crate::model::entries::{Entry, Reader, SECTIONS};
+use crate::model::entries::{DOMAIN_PATTERNS, Entry, ROLE_PATTERNS, Reader, SECTIONS};
 use crate::model::{Context, EffectRule, Model, RoleDefinition};
+
+/// The functions by which links may write patterns.
+const LINK_PATTERNS: &[(&str, Function)] = &[
+    ("keyMatch", Function::KeyMatch),
+    ("keyMatch2", Function::KeyMatch2),
+    ("keyMatch3", Function::KeyMatch3),
+    ("keyMatch4", Function::KeyMatch4),
+    ("keyMatch5", Function::KeyMatch5),
+    ("globMatch", Function::GlobMatch),
+];
 
 impl Reader<'_> {
     /// The model that the entries define.
@@ -40,7 +50,7 @@ impl Reader<'_> {
             self.entries.iter().filter(|e| numbered("m", e)).map(suffix).collect();
         if self.dialect == Dialect::Strict {
             let alone = |entry: &&Entry| {
-                entry.section != "g"
+                ["r", "p", "e", "m"].contains(&entry.section)
                     && numbered(entry.section, entry)
                     && !names.contains(&suffix(entry))
             };
@@ -161,9 +171,8 @@ impl Reader<'_> {
             };
             match places {
                 "_,_" | "_,_,_" => roles.push(RoleDefinition {
-                    name: entry.key.clone(),
-                    arity: if places == "_,_" { 2 } else { 3 },
                     is_timed,
+                    ..RoleDefinition::new(&entry.key, if places == "_,_" { 2 } else { 3 })
                 }),
                 _ => wrong.push((entry.span, entry.key.clone())),
             }
@@ -173,7 +182,45 @@ impl Reader<'_> {
             let help = "links that hold for a time are `_, _, (_, _)`, in the dialect strict";
             self.diagnostic(span, Code::UnsupportedDefinition, message, Some(help));
         }
+        self.patterns(&mut roles);
         roles
+    }
+
+    /// The functions by which links write patterns.
+    fn patterns(&mut self, roles: &mut [RoleDefinition]) {
+        let mut wrong = Vec::new();
+        let sections = [ROLE_PATTERNS, DOMAIN_PATTERNS];
+        for entry in self.entries.iter().filter(|entry| sections.contains(&entry.section)) {
+            let (key, value, is_domain) =
+                (&entry.key, &entry.value, entry.section == DOMAIN_PATTERNS);
+            let function = LINK_PATTERNS.iter().find(|(name, _)| name == value);
+            let role = roles.iter_mut().find(|role| role.name == *key);
+            let refusal = match (function, role) {
+                (None, _) => {
+                    let names: Vec<&str> = LINK_PATTERNS.iter().map(|(name, _)| *name).collect();
+                    let message = format!("expected one of {}, got `{value}`", names.join(", "));
+                    Some((Code::UnknownFunction, message))
+                }
+                (_, None) => {
+                    let message = format!("there is no `{key}` in [role_definition]");
+                    Some((Code::UnsupportedDefinition, message))
+                }
+                (_, Some(role)) if is_domain && role.arity == 2 => {
+                    let message = format!("links of `{key}` have no tenant: `{key} = _, _, _`");
+                    Some((Code::UnsupportedDefinition, message))
+                }
+                (Some((_, function)), Some(role)) => {
+                    let place =
+                        if is_domain { &mut role.domain_pattern } else { &mut role.name_pattern };
+                    *place = Some(*function);
+                    None
+                }
+            };
+            wrong.extend(refusal.map(|(code, message)| (entry.span, code, message)));
+        }
+        for (span, code, message) in wrong {
+            self.diagnostic(span, code, message, None);
+        }
     }
 
     fn effect(&mut self, key: &str, policy: &str) -> Option<EffectRule> {

@@ -3,10 +3,17 @@
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Source, Span};
 use crate::dialect::Dialect;
 
+/// Which role functions match names by patterns, and with which function: `g2 = keyMatch2`.
+pub(super) const ROLE_PATTERNS: &str = "role_patterns";
+/// The same for the tenants of links.
+pub(super) const DOMAIN_PATTERNS: &str = "domain_patterns";
+
 pub(super) const SECTIONS: &[(&str, &str)] = &[
     ("request_definition", "r"),
     ("policy_definition", "p"),
     ("role_definition", "g"),
+    (ROLE_PATTERNS, ROLE_PATTERNS),
+    (DOMAIN_PATTERNS, DOMAIN_PATTERNS),
     ("policy_effect", "e"),
     ("matchers", "m"),
 ];
@@ -76,7 +83,9 @@ impl<'a> Reader<'a> {
     }
 
     fn section(&mut self, name: &str) -> Option<&'static str> {
-        let found = SECTIONS.iter().find(|(known, _)| *known == name).map(|(_, key)| *key);
+        let is_ours = [ROLE_PATTERNS, DOMAIN_PATTERNS].contains(&name);
+        let mut known = SECTIONS.iter().filter(|_| self.dialect == Dialect::Strict || !is_ours);
+        let found = known.find(|(known, _)| *known == name).map(|(_, key)| *key);
         if found.is_none() && self.dialect == Dialect::Strict {
             let span = self.source.span_of(name);
             let message = format!("there is no section `{name}`");
@@ -124,13 +133,18 @@ impl<'a> Reader<'a> {
     }
 
     fn keep(&mut self, entry: Entry) {
-        let suffix = entry.key.strip_prefix(entry.section);
+        let is_pattern = [ROLE_PATTERNS, DOMAIN_PATTERNS].contains(&entry.section);
+        let letter = if is_pattern { "g" } else { entry.section };
+        let suffix = entry.key.strip_prefix(letter);
         let numbered = suffix.is_some_and(|rest| rest.chars().all(|c| c.is_ascii_digit()));
         if !numbered {
-            let message = format!("this section defines `{}`, not `{}`", entry.section, entry.key);
+            let message = format!("this section defines `{letter}`, not `{}`", entry.key);
             return self.diagnostic(entry.span, Code::UnknownKey, message, None);
         }
-        let first = self.entries.iter().position(|known| known.key == entry.key);
+        let first = self
+            .entries
+            .iter()
+            .position(|known| (known.section, &known.key) == (entry.section, &entry.key));
         match (first, self.dialect) {
             (Some(_), Dialect::Strict) => {
                 let message = format!("`{}` is defined twice", entry.key);

@@ -9,6 +9,7 @@ use crate::policy::PolicySet;
 use crate::policy::alternatives::{Test, alternatives};
 use crate::policy::facts::Effect;
 use crate::policy::index::{ANY, NONE};
+use crate::policy::roles::Asked;
 use crate::value::Value;
 
 /// Up to so many rules an explanation asks all.
@@ -208,16 +209,19 @@ impl PolicySet {
     }
 
     /// The roles that the request's value of a conjunct reaches.
-    pub(crate) fn roles_of(&self, tuple: &[Value<'_>], described: &Described) -> Option<String> {
+    pub(crate) fn roles_of(
+        &self,
+        tuple: &[Value<'_>],
+        described: &Described,
+        now: Now,
+    ) -> Option<String> {
         let role = described.role.as_ref()?;
         let member = tuple.get(usize::from(described.slot?))?.as_str()?;
-        let id = self.facts.texts.find(member);
-        let domain = self.domain(tuple, role).map(|text| self.facts.texts.find(&text));
-        let closure = match (id, domain) {
-            (None, _) | (_, Some(None)) => &[],
-            (Some(id), domain) => self.facts.roles.closure(role.graph, domain.flatten(), id),
-        };
-        let others = closure.iter().map(|id| self.facts.texts.get(*id));
+        let domain = self.domain(tuple, role);
+        let definition = role.graph;
+        let asked = Asked { definition, domain: domain.as_deref(), member, role: "", now };
+        let reached = self.facts.roles.reached(&self.facts.texts, asked);
+        let others = reached.iter().map(|id| self.facts.texts.get(*id));
         let mut names: Vec<&str> = others.filter(|name| *name != member).collect();
         names.sort_unstable();
         let more = names.len().saturating_sub(ROLES_SHOWN);
@@ -239,15 +243,11 @@ impl PolicySet {
     ) -> Option<Vec<(String, u32)>> {
         let role = described.role.as_ref()?;
         let texts = &self.facts.texts;
-        let member = texts.find(tuple.get(usize::from(described.slot?))?.as_str()?)?;
-        let wanted = self.facts.cell(rule as usize, described.column?);
-        let domain = self.domain(tuple, role).map(|text| texts.find(&text));
-        let domain = match domain {
-            Some(None) => return None,
-            Some(Some(id)) => Some(id),
-            None => None,
-        };
-        let steps = self.facts.roles.path((role.graph, domain), member, wanted, now)?;
+        let member = tuple.get(usize::from(described.slot?))?.as_str()?;
+        let wanted = texts.get(self.facts.cell(rule as usize, described.column?));
+        let (definition, domain) = (role.graph, self.domain(tuple, role));
+        let asked = Asked { definition, domain: domain.as_deref(), member, role: wanted, now };
+        let steps = self.facts.roles.path(texts, asked)?;
         Some(steps.into_iter().map(|(id, line)| (texts.get(id).to_owned(), line)).collect())
     }
 

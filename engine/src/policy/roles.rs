@@ -5,27 +5,34 @@
 //! the same table: (graph, name) → sorted ids of everything reached, the name itself included.
 
 mod graph;
+pub(crate) mod patterned;
+mod walk;
 
-use crate::bounds::ROLES_PER_SUBJECT_MAX;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Source};
 use crate::dialect::Dialect;
 use crate::model::RoleDefinition;
 use crate::now::Now;
 use crate::policy::link_time::LinkTime;
 use crate::policy::roles::graph::Graph;
+use crate::policy::roles::patterned::Patterned;
 use crate::policy::rows::Row;
 use crate::text::Texts;
 use foldhash::fast::FixedState;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 
 /// The tenant under which casbin-rs keeps links without a tenant.
 const CASBIN_DEFAULT: &str = "DEFAULT";
+/// The tenant text of definitions without tenants.
+const NO_DOMAIN: u32 = u32::MAX;
+/// Where a name's patterns stand among its links, whatever the tenant.
+const MATCHES: u32 = u32::MAX - 1;
+/// A member that no text of the policy is.
+const UNKNOWN: u32 = u32::MAX;
 
 /// Closures of all role graphs of a policy.
 #[derive(Debug, Clone)]
 pub(crate) struct Roles {
-    /// (role definition, domain text, member) → a range of `reached`; without a domain the text id
-    /// is `u32::MAX`.
+    /// (role definition, domain text or `NO_DOMAIN`, member) → a range of `reached`.
     closures: HashMap<(u16, u32, u32), (u32, u32), FixedState>,
     reached: Vec<u32>,
     shared: Option<u32>,
@@ -33,6 +40,8 @@ pub(crate) struct Roles {
     links: Vec<Link>,
     /// By role definition: its links hold for a time, and closures are what they may reach at all.
     timed: Vec<bool>,
+    /// By role definition: the patterns that its links write; closures leave out what these add.
+    patterned: Vec<Option<Patterned>>,
 }
 
 /// Whether one is, or reaches, the other.
@@ -64,6 +73,7 @@ impl Roles {
             shared: None,
             links: Vec::new(),
             timed: Vec::new(),
+            patterned: Vec::new(),
         }
     }
 
@@ -104,6 +114,8 @@ impl Roles {
                 let (definition, domain) = key;
                 roles.links.push(Link { definition, domain, member, line: row.line, role, time });
             }
+            let patterned = Patterned::build(role, rows, texts, source, diagnostics);
+            roles.add_matches(definition, patterned, texts);
         }
         roles.links.sort_unstable();
         roles.links.shrink_to_fit();
@@ -135,10 +147,27 @@ impl Roles {
         roles
     }
 
+    /// Adds what the patterns of a definition match as links of their own.
+    fn add_matches(&mut self, definition: u16, patterned: Option<Patterned>, texts: &Texts) {
+        if let Some(patterned) = &patterned {
+            let mut lines: HashMap<u32, u32> = HashMap::new();
+            for link in self.links.iter().filter(|link| link.definition == definition) {
+                for name in [link.member, link.role] {
+                    lines.entry(name).or_insert(link.line);
+                }
+            }
+            self.links.extend(patterned.matches(texts).map(|(member, role)| {
+                let line = lines.get(&role).copied().unwrap_or(1);
+                Link { definition, domain: MATCHES, member, line, role, time: LinkTime::ALWAYS }
+            }));
+        }
+        self.patterned.push(patterned);
+    }
+
     fn key(&self, definition: u16, domain: Option<u32>) -> (u16, u32) {
         match self.shared {
             Some(default) => (0, domain.unwrap_or(default)),
-            None => (definition, domain.unwrap_or(u32::MAX)),
+            None => (definition, domain.unwrap_or(NO_DOMAIN)),
         }
     }
 
@@ -167,49 +196,13 @@ impl Roles {
         range.map_or(&[], |range| self.range(*range))
     }
 
-    /// The shortest chain of links from `member` to `role`: each role with the line of its link;
-    /// `None` if there is none or both are the same.
-    pub(crate) fn path(
-        &self,
-        (definition, domain): (u16, Option<u32>),
-        member: u32,
-        role: u32,
-        now: Now,
-    ) -> Option<Vec<(u32, u32)>> {
-        let (definition, domain) = self.key(definition, domain);
-        let mut came_from: HashMap<u32, (u32, u32)> = HashMap::new();
-        let mut queue = VecDeque::from([member]);
-        while let Some(name) = queue.pop_front().filter(|name| *name != role) {
-            for link in self.links_of((definition, domain), name, now) {
-                if link.role != member && !came_from.contains_key(&link.role) {
-                    came_from.insert(link.role, (name, link.line));
-                    queue.push_back(link.role);
-                }
-            }
-        }
-        let mut steps = Vec::new();
-        let mut name = role;
-        while name != member {
-            let (earlier, line) = came_from.get(&name)?;
-            steps.push((name, *line));
-            name = *earlier;
-        }
-        steps.reverse();
-        (!steps.is_empty()).then_some(steps)
+    fn patterned(&self, definition: u16) -> Option<&Patterned> {
+        self.patterned.get(usize::from(definition)).and_then(Option::as_ref)
     }
 
-    /// The links of a name that hold at a time.
-    fn links_of(
-        &self,
-        (definition, domain): (u16, u32),
-        name: u32,
-        now: Now,
-    ) -> impl Iterator<Item = &Link> {
-        let of = |link: &Link| (link.definition, link.domain, link.member);
-        let wanted = (definition, domain, name);
-        let first = self.links.partition_point(|link| of(link) < wanted);
-        let theirs = self.links.get(first..).unwrap_or(&[]).iter();
-        theirs.take_while(move |link| of(link) == wanted).filter(move |link| link.time.holds(now))
+    /// Whether links of a definition write patterns.
+    pub(crate) fn is_patterned(&self, definition: u16) -> bool {
+        self.patterned(definition).is_some()
     }
 
     /// Whether links of a definition hold for a time only.
@@ -217,46 +210,28 @@ impl Roles {
         self.timed.get(usize::from(definition)).copied().unwrap_or(false)
     }
 
-    /// Walks the links that hold, each name once; a closure's size bounds the walk.
-    fn reaches_at(&self, key: (u16, u32), member: u32, role: u32, now: Now) -> bool {
-        let mut seen = [0; ROLES_PER_SUBJECT_MAX];
-        let (mut at, mut len) = (0, 1);
-        seen[0] = member;
-        while let Some(name) = seen.get(at).copied().filter(|_| at < len) {
-            at += 1;
-            for link in self.links_of(key, name, now) {
-                if link.role == role {
-                    return true;
-                }
-                let is_known = seen.get(..len).is_some_and(|seen| seen.contains(&link.role));
-                if let (false, Some(place)) = (is_known, seen.get_mut(len)) {
-                    *place = link.role;
-                    len += 1;
-                }
+    /// Whether `member` is `role` or reaches it; `None` if it reaches more than `ROLES_PER_SUBJECT_MAX` names, of
+    /// which patterns know only when they are asked.
+    pub(crate) fn has(&self, texts: &Texts, asked: Asked<'_>) -> Option<bool> {
+        let Asked { definition, domain, member, role, .. } = asked;
+        if member == role {
+            return Some(true);
+        }
+        let Some(role) = texts.find(role) else { return Some(false) };
+        if !self.is_patterned(definition) {
+            let domain = match domain.map(|text| texts.find(text)) {
+                Some(None) => return Some(false),
+                Some(Some(id)) => Some(id),
+                None => None,
+            };
+            let Some(member) = texts.find(member) else { return Some(false) };
+            let may = self.closure(definition, domain, member).binary_search(&role).is_ok();
+            if !may || !self.is_timed(definition) {
+                return Some(may);
             }
         }
-        false
-    }
-
-    /// Whether `member` is `role` or reaches it.
-    pub(crate) fn has(&self, texts: &Texts, asked: Asked<'_>) -> bool {
-        let Asked { definition, domain, member, role, now } = asked;
-        if member == role {
-            return true;
-        }
-        let domain = match domain.map(|text| texts.find(text)) {
-            Some(None) => return false,
-            Some(Some(id)) => Some(id),
-            None => None,
-        };
-        let (Some(member), Some(role)) = (texts.find(member), texts.find(role)) else {
-            return false;
-        };
-        let may = self.closure(definition, domain, member).binary_search(&role).is_ok();
-        match may && self.is_timed(definition) {
-            true => self.reaches_at(self.key(definition, domain), member, role, now),
-            false => may,
-        }
+        let seen = self.walk(texts, asked, Some(role))?;
+        Some(seen.all().contains(&role))
     }
 }
 
@@ -280,8 +255,8 @@ mod tests {
         let mut found = Diagnostics::default();
         let source = Source { file: "policy.csv", text };
         let arity = if text.contains(" t") { 3 } else { 2 };
-        let arity = [RoleDefinition { name: "g".to_owned(), arity, is_timed: false }];
-        let roles = Roles::build(&[rows], &arity, dialect, &mut texts, source, &mut found);
+        let definitions = [RoleDefinition::new("g", arity)];
+        let roles = Roles::build(&[rows], &definitions, dialect, &mut texts, source, &mut found);
         (texts, roles, found.has_errors())
     }
 
@@ -300,7 +275,7 @@ mod tests {
             let now = Now(0);
             let asked = Asked { definition: 0, domain: Some(domain), member, role, now };
             let has = roles.has(&texts, asked);
-            assert_eq!(has, expected, "{domain} {member} {role}");
+            assert_eq!(has, Some(expected), "{domain} {member} {role}");
         }
     }
 
@@ -320,7 +295,7 @@ mod tests {
             let asked = Asked { definition: 0, domain: None, member: "r0", role, now: Now(0) };
             roles.has(&texts, asked)
         };
-        assert!(has("r9"));
-        assert!(!has("r10"));
+        assert_eq!(has("r9"), Some(true));
+        assert_eq!(has("r10"), Some(false));
     }
 }

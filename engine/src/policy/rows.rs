@@ -266,9 +266,20 @@ impl<'a> Reader<'a, '_> {
             self.error(text, Code::FieldCount, message);
             return false;
         }
-        if role.arity == 3 && row.cells.get(2) == Some(&"*") {
+        let is_pattern = role.domain_pattern.is_some();
+        if role.arity == 3 && row.cells.get(2) == Some(&"*") && !is_pattern {
             let message = "`*` is no tenant: a role link belongs to one tenant".to_owned();
-            self.error(text, Code::WildcardLink, message);
+            let found = Diagnostic::error(
+                self.source,
+                self.source.span_of(text),
+                Code::WildcardLink,
+                message,
+            );
+            let help = format!(
+                "write a link per tenant, or `{} = keyMatch` under [domain_patterns] of model.conf",
+                role.name
+            );
+            self.diagnostics.push(found.help(help));
             return false;
         }
         let Some(list) = self.rows.links.get_mut(index) else { return false };

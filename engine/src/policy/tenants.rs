@@ -7,9 +7,10 @@
 use crate::bind::{Binding, Part};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Source};
 use crate::dialect::Dialect;
-use crate::model::Model;
+use crate::model::{Model, RoleDefinition};
 use crate::policy::alternatives::{Test, alternatives};
 use crate::policy::order::order;
+use crate::policy::roles::patterned;
 use crate::policy::rows::{Row, Rows};
 use std::collections::BTreeMap;
 
@@ -38,11 +39,10 @@ pub fn split<'a>(
     for (position, (links, role)) in rows.links.into_iter().zip(&model.roles).enumerate() {
         for link in links {
             let tenant = link.cells.get(2).filter(|_| role.arity == 3);
-            let theirs: Vec<&mut Rows<'a>> = match tenant {
-                Some(tenant) => tenants.get_mut(tenant).into_iter().collect(),
-                None => tenants.values_mut().collect(),
-            };
-            for own in theirs {
+            let holds = |own: &str| tenant.is_none_or(|tenant| holds_in(role, tenant, own));
+            for (name, own) in tenants.iter_mut().filter(|(name, _)| holds(name)) {
+                let mut link = link.clone();
+                link.cells.iter_mut().skip(2).take(role.arity - 2).for_each(|cell| *cell = name);
                 own.links.get_mut(position).into_iter().for_each(|list| list.push(link.clone()));
             }
         }
@@ -54,6 +54,12 @@ pub fn split<'a>(
         }
     }
     Ok(tenants.into_iter().map(|(tenant, own)| (tenant.to_owned(), own)).collect())
+}
+
+/// Whether a link of the tenant, or of the pattern of tenants, `written` holds in `tenant`.
+pub fn holds_in(role: &RoleDefinition, written: &str, tenant: &str) -> bool {
+    let by_pattern = |function| patterned::holds_in(function, written, tenant);
+    written == tenant || role.domain_pattern.is_some_and(by_pattern)
 }
 
 /// The column of the tenant in the rules of a model or context.

@@ -3,6 +3,7 @@
 mod compare;
 mod decide;
 mod layout;
+mod link_patterns;
 mod lint;
 mod perm;
 mod policies;
