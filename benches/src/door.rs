@@ -1,6 +1,7 @@
 //! What do the doors cost beside a socket that only echoes?
 
 mod client;
+mod log;
 mod server;
 mod slow;
 
@@ -69,7 +70,13 @@ pub(crate) fn measure(report: &mut Report) {
         }
     }
     report.note(format!("Doors: medians of {ROUNDS} rounds, echo and door in turn."));
+    log::measure(report, &folder);
     slow::measure(report, &folder);
+}
+
+/// What the decision log costs.
+pub(crate) fn log_alone(report: &mut Report) {
+    log::measure(report, &Folder::new());
 }
 
 /// The same check as an AuthZEN evaluation, kept alive.

@@ -64,6 +64,11 @@ fn main() {
             scale::measure(&mut report);
             report.print();
         }
+        ["log"] => {
+            let mut report = Report::default();
+            door::log_alone(&mut report);
+            report.print();
+        }
         ["bucket"] => {
             let mut report = Report::default();
             bucket::measure(&mut report);
@@ -89,7 +94,7 @@ fn main() {
 
 fn usage() {
     eprintln!(
-        "usage: bench [decide | explain | scale | workloads | bucket | door | reload | profile RULES A|S|U | echo PATH]"
+        "usage: bench [decide | explain | scale | workloads | bucket | door | log | reload | profile RULES A|S|U | echo PATH]"
     );
     std::process::exit(2);
 }

@@ -37,7 +37,8 @@ pub(crate) fn measure(report: &mut Report) {
     report.put("scale.rows_1000000.bytes_per_row_beyond_texts", per_row);
     drop(state);
     let rows = tenants();
-    let (bytes, state) = memory(|| load(report, "scale.tenants_10000.load_ms", TENANTS_MODEL, &rows));
+    let (bytes, state) =
+        memory(|| load(report, "scale.tenants_10000.load_ms", TENANTS_MODEL, &rows));
     assert_eq!(state.tenants.len(), 10_000);
     report.put("scale.tenants_10000.bytes_per_row", bytes / 1e6);
     report.note("Scale: a million rows in one tenant, and 10 000 tenants of 100 rows; files to tenants that answer, on all cores; bytes as they were asked of the allocator.");
@@ -61,7 +62,10 @@ fn rows() -> String {
     for number in 0..1_000_000 {
         let (role, action) = (number / 10, ACTIONS[number % ACTIONS.len()]);
         let effect = if number % 20 == 0 { "deny" } else { "allow" };
-        rows.push_str(&format!("p, role{role}, /api/s{}/r{number}/:id, {action}, {effect}\n", role % 1000));
+        rows.push_str(&format!(
+            "p, role{role}, /api/s{}/r{number}/:id, {action}, {effect}\n",
+            role % 1000
+        ));
     }
     for subject in 0..100_000 {
         rows.push_str(&format!("g, user{subject}, role{subject}\n"));

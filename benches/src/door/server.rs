@@ -40,15 +40,27 @@ impl Folder {
     }
 
     pub(crate) fn sidecar(&self, socket: &str, pinned: bool) -> Server {
+        Server { pinned, ..self.configured("plain", "", socket) }
+    }
+
+    /// A sidecar with a configuration file and folders of its own.
+    pub(crate) fn configured(&self, name: &str, configuration: &str, socket: &str) -> Server {
         let own = std::env::current_exe().expect("this program");
         let program = own.with_file_name("tollgate-sidecar").display().to_string();
-        let run = self.0.join("run");
-        let path = |name: &str| self.0.join(name).display().to_string();
-        let options =
-            ["--policies", &path("policies"), "--run", &path("run"), "--data", &path("data")];
-        let command =
-            [program].into_iter().chain(options.iter().map(|text| (*text).to_owned())).collect();
-        Server { command, socket: run.join(socket), pinned }
+        let folder = self.0.join(name);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        std::fs::write(folder.join("sidecar.toml"), configuration).expect("a file");
+        let policies = self.0.join("policies").display().to_string();
+        let path = |name: &str| folder.join(name).display().to_string();
+        let options = [
+            ["--policies", &policies],
+            ["--run", &path("run")],
+            ["--data", &path("data")],
+            ["--config", &path("sidecar.toml")],
+        ];
+        let options = options.as_flattened().iter().map(|text| (*text).to_owned());
+        let command = [program].into_iter().chain(options).collect();
+        Server { command, socket: folder.join("run").join(socket), pinned: false }
     }
 }
 

@@ -148,7 +148,9 @@ impl Alternative {
         for (position, conjunct) in conjuncts.iter().enumerate() {
             let constant = |column: usize| distinct(facts, column) <= 1;
             match conjunct.test {
-                Test::Role { domain, .. } if member.is_none() => {
+                Test::Role { domain, graph, .. }
+                    if member.is_none() && !is_patterned(facts, graph) =>
+                {
                     let per_row = domain.is_some_and(|domain| domain.varies(constant));
                     member = (!per_row).then_some(position);
                 }
@@ -169,15 +171,23 @@ impl Alternative {
         }
         let mut second = second.map(|(position, _)| position);
         if member.is_none() {
-            second = second.filter(|p| !is_role(conjuncts, *p));
-            // Two equalities: the one with the most values is the first key, the next the second.
-            member = second.filter(|p| !is_regex(conjuncts, *p));
-            if member.is_some() {
-                second = next_best(conjuncts, facts, member);
-            }
+            let roles = second.filter(|p| is_role(conjuncts, *p));
+            // Two equalities: the one with the most values is the first key, the next or the roles the second.
+            let best = second.filter(|p| Some(*p) != roles);
+            let best = best.or_else(|| next_best(conjuncts, facts, roles));
+            member = best.filter(|p| !is_regex(conjuncts, *p));
+            second = match (roles, member) {
+                (None, None) => best,
+                (None, Some(_)) => next_best(conjuncts, facts, member),
+                (roles, _) => roles,
+            };
         }
         Builder { conjuncts, code, facts, regex_text }.finish(member, second)
     }
+}
+
+fn is_patterned(facts: &Facts, graph: usize) -> bool {
+    u16::try_from(graph).is_ok_and(|graph| facts.roles.is_patterned(graph))
 }
 
 fn is_role(conjuncts: &[Conjunct<'_>], position: usize) -> bool {

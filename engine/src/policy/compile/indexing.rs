@@ -3,7 +3,7 @@
 use crate::diagnostic::{Code as DiagnosticCode, Diagnostic, Span};
 use crate::dialect::Dialect;
 use crate::model::EffectRule;
-use crate::policy::alternatives::{Conjunct, Test, alternatives};
+use crate::policy::alternatives::{Test, alternatives};
 use crate::policy::compile::Compiler;
 use crate::policy::facts::Facts;
 use crate::policy::index::{Alternative, Index, finite_ids};
@@ -31,10 +31,6 @@ impl Compiler<'_> {
             );
             return None;
         };
-        let found: Vec<Vec<_>> = found
-            .into_iter()
-            .map(|all| all.into_iter().map(|one| without_patterned(one, facts)).collect())
-            .collect();
         let mut sets: HashMap<u32, Option<Vec<u32>>> = HashMap::new();
         for conjunct in found.iter().flatten() {
             let Test::Regex { column, .. } = conjunct.test else { continue };
@@ -70,17 +66,5 @@ impl Compiler<'_> {
     fn warn(&mut self, span: Span, code: DiagnosticCode, message: &str, help: &str) {
         let found = Diagnostic::error(self.model_source, span, code, message.to_owned());
         self.diagnostics.push(found.warning().help(help));
-    }
-}
-
-/// Closures do not say what a role function with patterns answers: no key, but asked for every row that the others leave.
-fn without_patterned<'e>(conjunct: Conjunct<'e>, facts: &Facts) -> Conjunct<'e> {
-    match conjunct.test {
-        Test::Role { graph, .. }
-            if u16::try_from(graph).is_ok_and(|graph| facts.roles.is_patterned(graph)) =>
-        {
-            Conjunct { test: Test::Other, ..conjunct }
-        }
-        _ => conjunct,
     }
 }

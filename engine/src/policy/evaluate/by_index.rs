@@ -4,6 +4,7 @@ use crate::expr::eval_strict::Machine;
 use crate::policy::PolicySet;
 use crate::policy::evaluate::{First, domain_text, guarded};
 use crate::policy::index::{ANY, Alternative, Candidate, Member, NONE};
+use crate::policy::roles::Asked;
 use crate::value::Value;
 
 impl PolicySet {
@@ -28,11 +29,20 @@ impl PolicySet {
             if let Some((graph, domain)) = second.roles {
                 let domain = match domain.map(|domain| domain_text(domain, machine)) {
                     Some(None) => return false,
-                    Some(Some(text)) => Some(self.facts.texts.find(text).unwrap_or(NONE)),
+                    Some(domain) => domain,
                     None => None,
                 };
-                let closure = self.facts.roles.closure(graph, domain, id);
-                seconds = if closure.is_empty() { vec![id] } else { closure.to_vec() };
+                let (roles, texts) = (&self.facts.roles, &self.facts.texts);
+                let closure = if roles.is_patterned(graph) {
+                    let now = machine.now;
+                    let asked = Asked { definition: graph, domain, member: text, role: "", now };
+                    let Some(walked) = roles.walk(texts, asked, None) else { return false };
+                    walked.all().to_vec()
+                } else {
+                    let domain = domain.map(|text| texts.find(text).unwrap_or(NONE));
+                    roles.closure(graph, domain, id).to_vec()
+                };
+                seconds = if closure.is_empty() { vec![id] } else { closure };
             }
         }
         let mut see = |machine: &mut Machine<'m>, member: u32| {

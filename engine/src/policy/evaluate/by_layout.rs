@@ -8,48 +8,58 @@ use crate::policy::evaluate::{First, domain_text, guarded};
 use crate::policy::index::{Alternative, Domain, Member, NONE};
 use crate::policy::layout::block::{ANY_SECOND, Block, LaidRow};
 use crate::policy::layout::{Layout, Reads};
+use crate::policy::roles::Asked as Membership;
+use crate::policy::roles::patterned::Seen;
 use crate::text::Texts;
 use crate::value::Value;
 
 /// What rows of one alternative are compared with.
-struct Asked<'m> {
+struct Asked<'m, 's> {
     alternative: &'m Alternative,
     /// The truth of what all rows have in common.
     guarded: Option<bool>,
-    second: Seconds<'m>,
+    second: Seconds<'s>,
     path: Option<&'m [u8]>,
 }
 
 /// The second keys of a request.
 #[derive(Clone, Copy)]
-enum Seconds<'m> {
+enum Seconds<'s> {
     None,
-    One(u32, &'m [u8]),
+    One(u32, &'s [u8]),
     /// Everything that a value reaches, itself included.
-    Roles(&'m [u32], &'m Texts),
+    Roles(&'s [u32], &'s Texts),
 }
 
 impl PolicySet {
-    /// The second keys of a value that is asked for its roles; `None` if its domain is no text.
-    fn seconds<'m>(
+    /// The second keys of a value that is asked for its roles; `None` if its domain is no text, or patterns know too
+    /// many names. `walked` keeps what patterns found.
+    fn seconds<'s, 'm: 's>(
         &'m self,
         layout: &Layout,
         text: &'m str,
-        graph: u16,
-        domain: Option<Domain>,
+        (graph, domain): (u16, Option<Domain>),
         machine: &mut Machine<'m>,
-    ) -> Option<Seconds<'m>> {
-        let texts = &self.facts.texts;
+        walked: &'s mut Option<Seen>,
+    ) -> Option<Seconds<'s>> {
+        let (roles, texts) = (&self.facts.roles, &self.facts.texts);
         let domain = match domain.map(|domain| domain_text(domain, machine)) {
             Some(None) => return None,
-            Some(Some(text)) => Some(texts.find(text).unwrap_or(NONE)),
+            Some(Some(text)) => Some(text),
             None => None,
         };
-        let closure = texts.find(text).map(|id| self.facts.roles.closure(graph, domain, id));
-        Some(match closure {
-            Some(ids) if !ids.is_empty() => Seconds::Roles(ids, texts),
+        let ids = if roles.is_patterned(graph) {
+            let asked =
+                Membership { definition: graph, domain, member: text, role: "", now: machine.now };
+            walked.insert(roles.walk(texts, asked, None)?).all()
+        } else {
+            let domain = domain.map(|text| texts.find(text).unwrap_or(NONE));
+            texts.find(text).map_or(&[][..], |id| roles.closure(graph, domain, id))
+        };
+        Some(match ids {
             // Nobody links it to anything: it is only itself. A text that no row has matches none.
-            _ => Seconds::One(layout.second_hash(text), text.as_bytes()),
+            [] => Seconds::One(layout.second_hash(text), text.as_bytes()),
+            ids => Seconds::Roles(ids, texts),
         })
     }
 
@@ -112,13 +122,14 @@ impl PolicySet {
         let slots = machine.slots;
         let text_of = |slot: u16| slots.get(usize::from(slot)).and_then(Value::as_str);
         let layout = &alternative.layout;
+        let mut walked = None;
         let second = match alternative.second {
             None => Seconds::None,
             Some(second) => match (text_of(second.slot), second.roles) {
                 (None, _) => return false,
                 (Some(text), None) => Seconds::One(layout.second_hash(text), text.as_bytes()),
-                (Some(text), Some((graph, domain))) => {
-                    match self.seconds(layout, text, graph, domain, machine) {
+                (Some(text), Some(roles)) => {
+                    match self.seconds(layout, text, roles, machine, &mut walked) {
                         Some(seconds) => seconds,
                         None => return false,
                     }
@@ -159,7 +170,7 @@ impl PolicySet {
     }
 }
 
-impl<'m> Asked<'m> {
+impl<'m> Asked<'m, '_> {
     fn see(
         &self,
         places: &[u32],

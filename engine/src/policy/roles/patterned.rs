@@ -181,7 +181,7 @@ impl Domains {
 }
 
 /// Names in the order in which they were reached, each once.
-pub(super) struct Seen {
+pub(crate) struct Seen {
     names: [u32; ROLES_PER_SUBJECT_MAX],
     len: usize,
 }
@@ -200,7 +200,7 @@ impl Seen {
         Some(())
     }
 
-    pub(super) fn all(&self) -> &[u32] {
+    pub(crate) fn all(&self) -> &[u32] {
         self.names.get(..self.len).unwrap_or(&[])
     }
 }

@@ -80,7 +80,7 @@ impl Roles {
     }
 
     /// Walks the links that hold, each name once, until it meets one; `None` if there are more names than the bound.
-    pub(super) fn walk(&self, texts: &Texts, asked: Asked<'_>, until: Option<u32>) -> Option<Seen> {
+    pub(crate) fn walk(&self, texts: &Texts, asked: Asked<'_>, until: Option<u32>) -> Option<Seen> {
         let domains = self.domains(texts, asked);
         let mut seen = Seen::none();
         for name in texts.find(asked.member).into_iter().chain(self.unlinked_patterns(texts, asked))
