@@ -3,7 +3,7 @@
 use crate::decisions::SinkConfig;
 use serde_json::{Value as Json, json};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub(super) enum Sink {
 /// A file that begins anew when it is full; older ones are `.1`, `.2`, ….
 pub(super) struct Rotated {
     path: PathBuf,
-    file: File,
+    file: BufWriter<File>,
     bytes: u64,
     bytes_max: u64,
     files_max: usize,
@@ -55,7 +55,10 @@ impl Sink {
                 lines.iter().try_for_each(|line| writeln!(out, "{line}"))?;
                 out.flush()
             }
-            Sink::File(file) => lines.iter().try_for_each(|line| file.write(&format!("{line}\n"))),
+            Sink::File(file) => {
+                lines.iter().try_for_each(|line| file.write(&format!("{line}\n")))?;
+                file.flush()
+            }
             Sink::Otlp { url, agent } => {
                 let sent = agent
                     .post(url.as_str())
@@ -71,6 +74,7 @@ impl Rotated {
     fn open(path: &Path, bytes_max: u64, files_max: usize) -> io::Result<Rotated> {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
         let bytes = file.metadata()?.len();
+        let file = BufWriter::new(file);
         Ok(Rotated { path: path.to_owned(), file, bytes, bytes_max, files_max })
     }
 
@@ -84,7 +88,12 @@ impl Rotated {
         Ok(())
     }
 
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+
     fn rotate(&mut self) -> io::Result<()> {
+        self.flush()?;
         let older = |number: usize| PathBuf::from(format!("{}.{number}", self.path.display()));
         for number in (1..self.files_max).rev() {
             let from = if number == 1 { self.path.clone() } else { older(number - 1) };
@@ -92,7 +101,8 @@ impl Rotated {
                 std::fs::rename(from, older(number))?;
             }
         }
-        self.file = OpenOptions::new().create(true).write(true).truncate(true).open(&self.path)?;
+        let file = OpenOptions::new().create(true).write(true).truncate(true).open(&self.path)?;
+        self.file = BufWriter::new(file);
         self.bytes = 0;
         Ok(())
     }
@@ -145,6 +155,7 @@ mod tests {
         for line in ["one-\n", "two-\n", "three\n", "four\n", "five-six-seven\n", "eight\n"] {
             file.write(line).unwrap();
         }
+        file.flush().unwrap();
         let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap_or_default();
         assert_eq!(read("decisions.jsonl"), "eight\n");
         assert_eq!(read("decisions.jsonl.1"), "five-six-seven\n");
