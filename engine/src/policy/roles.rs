@@ -230,8 +230,7 @@ impl Roles {
                 return Some(may);
             }
         }
-        let seen = self.walk(texts, asked, Some(role))?;
-        Some(seen.all().contains(&role))
+        self.reaches(texts, asked, role)
     }
 }
 

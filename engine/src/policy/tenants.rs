@@ -38,12 +38,24 @@ pub fn split<'a>(
     }
     for (position, (links, role)) in rows.links.into_iter().zip(&model.roles).enumerate() {
         for link in links {
-            let tenant = link.cells.get(2).filter(|_| role.arity == 3);
-            let holds = |own: &str| tenant.is_none_or(|tenant| holds_in(role, tenant, own));
-            for (name, own) in tenants.iter_mut().filter(|(name, _)| holds(name)) {
+            let tenant = link.cells.get(2).copied().filter(|_| role.arity == 3);
+            let is_pattern = |tenant: &str| {
+                role.domain_pattern.is_some_and(|function| patterned::is_pattern(function, tenant))
+            };
+            let mut theirs: Vec<(&&'a str, &mut Rows<'a>)> = match tenant {
+                // Most links are of one tenant: it is looked up.
+                Some(tenant) if !is_pattern(tenant) => {
+                    tenants.range_mut::<&str, _>(tenant..=tenant).collect()
+                }
+                _ => tenants.iter_mut().collect(),
+            };
+            theirs.retain(|(own, _)| tenant.is_none_or(|tenant| holds_in(role, tenant, own)));
+            for (name, own) in theirs {
                 let mut link = link.clone();
                 link.cells.iter_mut().skip(2).take(role.arity - 2).for_each(|cell| *cell = name);
-                own.links.get_mut(position).into_iter().for_each(|list| list.push(link.clone()));
+                if let Some(list) = own.links.get_mut(position) {
+                    list.push(link);
+                }
             }
         }
     }

@@ -5,11 +5,10 @@ use crate::expr::eval_strict::Machine;
 use crate::now::Now;
 use crate::policy::PolicySet;
 use crate::policy::evaluate::{First, domain_text, guarded};
-use crate::policy::index::{Alternative, Domain, Member, NONE};
+use crate::policy::index::{Alternative, Domain, Member, NONE, Second};
 use crate::policy::layout::block::{ANY_SECOND, Block, LaidRow};
 use crate::policy::layout::{Layout, Reads};
 use crate::policy::roles::Asked as Membership;
-use crate::policy::roles::patterned::Seen;
 use crate::text::Texts;
 use crate::value::Value;
 
@@ -31,36 +30,60 @@ enum Seconds<'s> {
     Roles(&'s [u32], &'s Texts),
 }
 
+impl<'s> Seconds<'s> {
+    fn of(layout: &Layout, text: &'s str, ids: &'s [u32], texts: &'s Texts) -> Seconds<'s> {
+        match ids {
+            // Nobody links it to anything: it is only itself. A text that no row has matches none.
+            [] => Seconds::One(layout.second_hash(text), text.as_bytes()),
+            ids => Seconds::Roles(ids, texts),
+        }
+    }
+}
+
 impl PolicySet {
-    /// The second keys of a value that is asked for its roles; `None` if its domain is no text, or patterns know too
-    /// many names. `walked` keeps what patterns found.
-    fn seconds<'s, 'm: 's>(
+    /// The second keys of a value that is asked for its roles; `None` if its domain is no text.
+    fn seconds<'m>(
         &'m self,
         layout: &Layout,
         text: &'m str,
         (graph, domain): (u16, Option<Domain>),
         machine: &mut Machine<'m>,
-        walked: &'s mut Option<Seen>,
-    ) -> Option<Seconds<'s>> {
-        let (roles, texts) = (&self.facts.roles, &self.facts.texts);
+    ) -> Option<Seconds<'m>> {
+        let texts = &self.facts.texts;
         let domain = match domain.map(|domain| domain_text(domain, machine)) {
             Some(None) => return None,
-            Some(Some(text)) => Some(text),
+            Some(Some(text)) => Some(texts.find(text).unwrap_or(NONE)),
             None => None,
         };
-        let ids = if roles.is_patterned(graph) {
-            let asked =
-                Membership { definition: graph, domain, member: text, role: "", now: machine.now };
-            walked.insert(roles.walk(texts, asked, None)?).all()
-        } else {
-            let domain = domain.map(|text| texts.find(text).unwrap_or(NONE));
-            texts.find(text).map_or(&[][..], |id| roles.closure(graph, domain, id))
+        let closure = texts.find(text).map(|id| self.facts.roles.closure(graph, domain, id));
+        Some(Seconds::of(layout, text, closure.unwrap_or(&[]), texts))
+    }
+
+    /// `probe` where what the second key reaches is known by patterns: apart, for the room that the walk takes.
+    #[cold]
+    #[inline(never)]
+    fn probe_by_patterns<'m>(
+        &'m self,
+        alternative: &'m Alternative,
+        (slot, graph, domain): (u16, u16, Option<Domain>),
+        guarded: Option<bool>,
+        machine: &mut Machine<'m>,
+        first: &mut First,
+        reads: &mut impl Reads,
+    ) -> bool {
+        let text = machine.slots.get(usize::from(slot)).and_then(Value::as_str);
+        let domain = match domain.map(|domain| domain_text(domain, machine)) {
+            Some(None) => return false,
+            Some(domain) => domain,
+            None => None,
         };
-        Some(match ids {
-            // Nobody links it to anything: it is only itself. A text that no row has matches none.
-            [] => Seconds::One(layout.second_hash(text), text.as_bytes()),
-            ids => Seconds::Roles(ids, texts),
-        })
+        let Some(member) = text else { return false };
+        let asked = Membership { definition: graph, domain, member, role: "", now: machine.now };
+        let Some(seen) = self.facts.roles.walk(&self.facts.texts, asked, None) else {
+            return false;
+        };
+        let second = Seconds::of(&alternative.layout, member, seen.all(), &self.facts.texts);
+        self.see_all(alternative, (guarded, second), machine, first, reads)
     }
 
     /// Rules that a request's subject has by one alternative, whatever else it asks, at most `most`: for explanations.
@@ -121,21 +144,43 @@ impl PolicySet {
         }
         let slots = machine.slots;
         let text_of = |slot: u16| slots.get(usize::from(slot)).and_then(Value::as_str);
-        let layout = &alternative.layout;
-        let mut walked = None;
         let second = match alternative.second {
             None => Seconds::None,
+            Some(Second { slot, roles: Some((graph, domain)), .. })
+                if self.facts.roles.is_patterned(graph) =>
+            {
+                let roles = (slot, graph, domain);
+                return self.probe_by_patterns(alternative, roles, guarded, machine, first, reads);
+            }
             Some(second) => match (text_of(second.slot), second.roles) {
                 (None, _) => return false,
-                (Some(text), None) => Seconds::One(layout.second_hash(text), text.as_bytes()),
+                (Some(text), None) => {
+                    Seconds::One(alternative.layout.second_hash(text), text.as_bytes())
+                }
                 (Some(text), Some(roles)) => {
-                    match self.seconds(layout, text, roles, machine, &mut walked) {
+                    match self.seconds(&alternative.layout, text, roles, machine) {
                         Some(seconds) => seconds,
                         None => return false,
                     }
                 }
             },
         };
+        self.see_all(alternative, (guarded, second), machine, first, reads)
+    }
+
+    /// Sees every row that one of the first keys and of the second ones finds; false if the layout cannot say.
+    #[inline]
+    fn see_all<'m>(
+        &'m self,
+        alternative: &'m Alternative,
+        (guarded, second): (Option<bool>, Seconds<'_>),
+        machine: &mut Machine<'m>,
+        first: &mut First,
+        reads: &mut impl Reads,
+    ) -> bool {
+        let slots = machine.slots;
+        let text_of = |slot: u16| slots.get(usize::from(slot)).and_then(Value::as_str);
+        let layout = &alternative.layout;
         let path = alternative.path.and_then(text_of).map(str::as_bytes);
         let asked = Asked { alternative, guarded, second, path };
         match alternative.member {

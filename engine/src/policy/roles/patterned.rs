@@ -12,7 +12,7 @@ use crate::policy::rows::Row;
 use crate::text::Texts;
 
 /// Whether a text of a link is a pattern to a function, not a name.
-fn is_pattern(function: Function, text: &str) -> bool {
+pub(crate) fn is_pattern(function: Function, text: &str) -> bool {
     let characters: &[char] = match function {
         Function::KeyMatch => &['*'],
         Function::KeyMatch2 => &['*', ':'],

@@ -97,8 +97,25 @@ impl Roles {
         Some(seen)
     }
 
+    /// Whether the walk meets a role: apart, for the room that it takes.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn reaches(&self, texts: &Texts, asked: Asked<'_>, role: u32) -> Option<bool> {
+        Some(self.walk(texts, asked, Some(role))?.all().contains(&role))
+    }
+
     /// Everything that a member reaches, for explanations.
     pub(crate) fn reached(&self, texts: &Texts, asked: Asked<'_>) -> Vec<u32> {
-        self.walk(texts, asked, None).map_or(Vec::new(), |seen| seen.all().to_vec())
+        let definition = asked.definition;
+        if self.is_patterned(definition) || self.is_timed(definition) {
+            return self.walk(texts, asked, None).map_or(Vec::new(), |seen| seen.all().to_vec());
+        }
+        let domain = match asked.domain.map(|text| texts.find(text)) {
+            Some(None) => return Vec::new(),
+            Some(Some(id)) => Some(id),
+            None => None,
+        };
+        let member = texts.find(asked.member);
+        member.map_or(Vec::new(), |member| self.closure(definition, domain, member).to_vec())
     }
 }
