@@ -126,8 +126,9 @@ impl Refusal {
 impl From<tokio_postgres::Error> for Refusal {
     fn from(error: tokio_postgres::Error) -> Refusal {
         let state = error.code().map(tokio_postgres::error::SqlState::code);
+        // Of SQLSTATE: connections, resources (such as no place for another connection), an operator.
         let is_away = error.is_closed()
-            || state.is_none_or(|state| state.starts_with("08") || state.starts_with("57"));
+            || state.is_none_or(|state| ["08", "53", "57"].iter().any(|of| state.starts_with(of)));
         let cause = error.as_db_error().map_or_else(|| error.to_string(), ToString::to_string);
         match is_away {
             true => Refusal::unavailable(cause),

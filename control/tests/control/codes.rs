@@ -132,7 +132,7 @@ fn what_is_broken_is_internal_and_what_is_away_unavailable() {
     let control = Control::start();
     control.tenant("acme");
     let key = control.key("acme", &["tenant-admin"], &[]);
-    let (database, _) = control.placement("acme");
+    let (database, role) = control.placement("acme");
     cluster().psql(&database, "ALTER TABLE settings RENAME TO hidden").unwrap();
     let answer = control.ask(&key, "GET", "/v1/tenants/acme/settings/tenant.currency", None);
     assert_eq!((answer.status, answer.code().as_str()), (500, "internal"));
@@ -153,6 +153,13 @@ fn what_is_broken_is_internal_and_what_is_away_unavailable() {
     assert_eq!(answer.header("retry-after"), Some("1"));
     control.psql(&format!("ALTER DATABASE {database} ALLOW_CONNECTIONS true")).unwrap();
     assert_eq!(control.ask(&key, "GET", "/v1/me", None).status, 200, "without a restart");
+    let full = format!(
+        "ALTER ROLE {role} CONNECTION LIMIT 0; \
+         SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'"
+    );
+    control.psql(&full).unwrap();
+    let answer = control.ask(&key, "GET", "/v1/me", None);
+    assert_eq!((answer.status, answer.code().as_str()), (503, "database-unavailable"));
 }
 
 #[test]

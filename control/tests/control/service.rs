@@ -165,6 +165,12 @@ impl Control {
         std::fs::read_to_string(path).unwrap_or_default()
     }
 
+    /// Why calls failed, as the log says.
+    pub(crate) fn causes(&self) -> String {
+        let log = self.log();
+        log.lines().filter(|line| line.contains("a call failed")).collect::<Vec<_>>().join("\n")
+    }
+
     pub(crate) fn psql(&self, statement: &str) -> Result<String, String> {
         psql_in(&self.folder, &self.database, statement)
     }

@@ -132,7 +132,8 @@ impl Aviary {
         self.failed.fetch_add(usize::from(answer.status == 500), Ordering::Relaxed);
         if answer.status == 500 {
             let is_planted = std::env::var("TOLLGATE_PLANTED").is_ok_and(|bug| bug == "panic");
-            assert!(is_planted && answer.code() == "internal", "{path}: {}", answer.text);
+            let is_expected = is_planted && answer.code() == "internal";
+            assert!(is_expected, "{path}: {}\n{}", answer.text, self.control.causes());
             assert!(!answer.text.contains("planted"), "{}", answer.text);
         }
     }
