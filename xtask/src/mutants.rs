@@ -164,7 +164,7 @@ const PLANTED: &[Planted] = &[
     ),
     bug(
         "engine/src/policy/roles/patterned.rs",
-        "let matching = self.domains.iter().filter(|(_, matcher)| matcher.matches(text));",
+        "let matching = self.domains.iter().filter(|written| written.matcher.matches(text));",
         "let matching = self.domains.iter();",
     ),
     bug(

@@ -121,6 +121,19 @@ impl Function {
     /// Functions that Casbin knows and this version refuses.
     pub const UNSUPPORTED: &'static [&'static str] = &["timeMatch"];
 
+    /// Whether links may write patterns of this function.
+    pub fn matches_links(self) -> bool {
+        matches!(
+            self,
+            Function::KeyMatch
+                | Function::KeyMatch2
+                | Function::KeyMatch3
+                | Function::KeyMatch4
+                | Function::KeyMatch5
+                | Function::GlobMatch
+        )
+    }
+
     /// Whether the second argument is a pattern that is compiled at load.
     pub fn takes_pattern(self) -> bool {
         !matches!(

@@ -9,16 +9,6 @@ use crate::expr::parse::{Names, parse};
 use crate::model::entries::{DOMAIN_PATTERNS, Entry, ROLE_PATTERNS, Reader, SECTIONS};
 use crate::model::{Context, EffectRule, Model, RoleDefinition};
 
-/// The functions by which links may write patterns.
-const LINK_PATTERNS: &[(&str, Function)] = &[
-    ("keyMatch", Function::KeyMatch),
-    ("keyMatch2", Function::KeyMatch2),
-    ("keyMatch3", Function::KeyMatch3),
-    ("keyMatch4", Function::KeyMatch4),
-    ("keyMatch5", Function::KeyMatch5),
-    ("globMatch", Function::GlobMatch),
-];
-
 impl Reader<'_> {
     /// The model that the entries define.
     pub(super) fn finish(mut self, functions: &[CustomFunction]) -> Result<Model, Diagnostics> {
@@ -193,11 +183,12 @@ impl Reader<'_> {
         for entry in self.entries.iter().filter(|entry| sections.contains(&entry.section)) {
             let (key, value, is_domain) =
                 (&entry.key, &entry.value, entry.section == DOMAIN_PATTERNS);
-            let function = LINK_PATTERNS.iter().find(|(name, _)| name == value);
+            let known = Function::BUILT_IN.iter().filter(|(_, function)| function.matches_links());
+            let function = known.clone().find(|(name, _)| name == value);
             let role = roles.iter_mut().find(|role| role.name == *key);
             let refusal = match (function, role) {
                 (None, _) => {
-                    let names: Vec<&str> = LINK_PATTERNS.iter().map(|(name, _)| *name).collect();
+                    let names: Vec<&str> = known.map(|(name, _)| *name).collect();
                     let message = format!("expected one of {}, got `{value}`", names.join(", "));
                     Some((Code::UnknownFunction, message))
                 }

@@ -149,18 +149,15 @@ impl Roles {
 
     /// Adds what the patterns of a definition match as links of their own.
     fn add_matches(&mut self, definition: u16, patterned: Option<Patterned>, texts: &Texts) {
-        if let Some(patterned) = &patterned {
-            let mut lines: HashMap<u32, u32> = HashMap::new();
-            for link in self.links.iter().filter(|link| link.definition == definition) {
-                for name in [link.member, link.role] {
-                    lines.entry(name).or_insert(link.line);
-                }
-            }
-            self.links.extend(patterned.matches(texts).map(|(member, role)| {
-                let line = lines.get(&role).copied().unwrap_or(1);
-                Link { definition, domain: MATCHES, member, line, role, time: LinkTime::ALWAYS }
-            }));
-        }
+        let matches = patterned.iter().flat_map(|patterned| patterned.matches(texts));
+        self.links.extend(matches.map(|(member, role, line)| Link {
+            definition,
+            domain: MATCHES,
+            member,
+            line,
+            role,
+            time: LinkTime::ALWAYS,
+        }));
         self.patterned.push(patterned);
     }
 

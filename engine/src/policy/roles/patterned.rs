@@ -10,6 +10,7 @@ use crate::expr::ast::Function;
 use crate::model::RoleDefinition;
 use crate::policy::rows::Row;
 use crate::text::Texts;
+use std::ops::Range;
 
 /// Whether a text of a link is a pattern to a function, not a name.
 pub(crate) fn is_pattern(function: Function, text: &str) -> bool {
@@ -55,18 +56,26 @@ pub(crate) fn holds_in(function: Function, pattern: &str, tenant: &str) -> bool 
 
 /// Whether links of a definition write patterns.
 pub(crate) fn writes_patterns(role: &RoleDefinition, rows: &[Row<'_>]) -> bool {
-    let any = |function: Option<Function>, cells: std::ops::Range<usize>| {
+    let any = |function: Option<Function>, cells: Range<usize>| {
         let mut texts = rows.iter().flat_map(|row| row.cells.get(cells.clone()).unwrap_or(&[]));
         function.is_some_and(|function| texts.any(|text| is_pattern(function, text)))
     };
     any(role.name_pattern, 0..2) || any(role.domain_pattern, 2..3)
 }
 
+/// A pattern, and the line of the first link that writes it.
+#[derive(Debug, Clone)]
+struct Written {
+    id: u32,
+    line: u32,
+    matcher: Matcher,
+}
+
 /// The patterns that the links of one role definition write.
 #[derive(Debug, Clone)]
 pub(super) struct Patterned {
-    names: Vec<(u32, Matcher)>,
-    domains: Vec<(u32, Matcher)>,
+    names: Vec<Written>,
+    domains: Vec<Written>,
     /// Every name of a link, sorted: what these match is known.
     linked: Vec<u32>,
 }
@@ -80,15 +89,16 @@ impl Patterned {
         source: Source<'_>,
         diagnostics: &mut Diagnostics,
     ) -> Option<Patterned> {
-        let mut compile = |function: Option<Function>,
-                           cells: std::ops::Range<usize>,
-                           most: usize| {
+        let mut compile = |function: Option<Function>, cells: Range<usize>, most: usize| {
             let function = function?;
-            let mut found: Vec<(u32, Matcher)> = Vec::new();
-            let written = rows.iter().flat_map(|row| row.cells.get(cells.clone()).unwrap_or(&[]));
-            for text in written.filter(|text| is_pattern(function, text)) {
+            let mut found: Vec<Written> = Vec::new();
+            let written = rows.iter().flat_map(|row| {
+                let texts = row.cells.get(cells.clone()).unwrap_or(&[]);
+                texts.iter().map(|text| (row.line, *text))
+            });
+            for (line, text) in written.filter(|(_, text)| is_pattern(function, text)) {
                 let id = texts.intern(text);
-                if found.iter().any(|(known, _)| *known == id) {
+                if found.iter().any(|known| known.id == id) {
                     continue;
                 }
                 let refused = match Matcher::compile(function, text) {
@@ -98,7 +108,7 @@ impl Patterned {
                         Some((Code::BoundExceeded, message))
                     }
                     Ok(matcher) => {
-                        found.push((id, matcher));
+                        found.push(Written { id, line, matcher });
                         None
                     }
                     Err(error) => Some(error),
@@ -123,27 +133,35 @@ impl Patterned {
         Some(Patterned { names, domains, linked })
     }
 
-    /// Every name of a link with each pattern that it stands under.
-    pub(super) fn matches<'p>(&'p self, texts: &'p Texts) -> impl Iterator<Item = (u32, u32)> + 'p {
-        let under = move |name| self.patterns_of(texts.get(name)).map(move |id| (name, id));
-        self.linked.iter().copied().flat_map(under).filter(|(name, pattern)| name != pattern)
+    /// Every name of a link with each pattern that it stands under, and the line that writes it.
+    pub(super) fn matches<'p>(
+        &'p self,
+        texts: &'p Texts,
+    ) -> impl Iterator<Item = (u32, u32, u32)> + 'p {
+        let under = move |name| {
+            self.patterns_of(texts.get(name)).map(move |(pattern, line)| (name, pattern, line))
+        };
+        self.linked.iter().copied().flat_map(under).filter(|(name, pattern, _)| name != pattern)
     }
 
     pub(super) fn is_linked(&self, name: u32) -> bool {
         self.linked.binary_search(&name).is_ok()
     }
 
-    /// The patterns that a name matches.
-    pub(super) fn patterns_of<'p>(&'p self, name: &'p str) -> impl Iterator<Item = u32> + 'p {
-        let matching = self.names.iter().filter(move |(_, matcher)| matcher.matches(name));
-        matching.map(|(id, _)| *id)
+    /// The patterns that a name matches, each with its line.
+    pub(super) fn patterns_of<'p>(
+        &'p self,
+        name: &'p str,
+    ) -> impl Iterator<Item = (u32, u32)> + 'p {
+        let matching = self.names.iter().filter(move |written| written.matcher.matches(name));
+        matching.map(|written| (written.id, written.line))
     }
 
     /// The tenants of links that hold in a tenant: itself and the patterns that it matches.
     pub(super) fn domains_of(&self, id: Option<u32>, text: &str) -> Domains {
         let mut found = Domains::none();
-        let matching = self.domains.iter().filter(|(_, matcher)| matcher.matches(text));
-        let patterns = matching.map(|(pattern, _)| *pattern).filter(|pattern| Some(*pattern) != id);
+        let matching = self.domains.iter().filter(|written| written.matcher.matches(text));
+        let patterns = matching.map(|written| written.id).filter(|pattern| Some(*pattern) != id);
         for domain in id.into_iter().chain(patterns) {
             found.push(domain);
         }

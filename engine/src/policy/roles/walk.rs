@@ -14,9 +14,8 @@ impl Roles {
         let domains = self.domains(texts, asked);
         let mut came_from: HashMap<u32, (u32, u32)> = HashMap::new();
         let mut queue = VecDeque::from([start]);
-        for pattern in self.unlinked_patterns(texts, asked) {
-            let line = self.links.iter().find(|link| [link.member, link.role].contains(&pattern));
-            came_from.insert(pattern, (start, line.map_or(1, |link| link.line)));
+        for (pattern, line) in self.unlinked_patterns(texts, asked) {
+            came_from.insert(pattern, (start, line));
             queue.push_back(pattern);
         }
         while let Some(name) = queue.pop_front().filter(|name| *name != role) {
@@ -48,12 +47,12 @@ impl Roles {
         }
     }
 
-    /// The patterns that a member matches of which no link speaks.
+    /// The patterns, with their lines, that a member matches of which no link speaks.
     fn unlinked_patterns<'p>(
         &'p self,
         texts: &Texts,
         asked: Asked<'p>,
-    ) -> impl Iterator<Item = u32> + 'p {
+    ) -> impl Iterator<Item = (u32, u32)> + 'p {
         let id = texts.find(asked.member);
         let patterned = self.patterned(asked.definition);
         let patterned = patterned.filter(|all| !id.is_some_and(|id| all.is_linked(id)));
@@ -83,8 +82,8 @@ impl Roles {
     pub(crate) fn walk(&self, texts: &Texts, asked: Asked<'_>, until: Option<u32>) -> Option<Seen> {
         let domains = self.domains(texts, asked);
         let mut seen = Seen::none();
-        for name in texts.find(asked.member).into_iter().chain(self.unlinked_patterns(texts, asked))
-        {
+        let patterns = self.unlinked_patterns(texts, asked).map(|(pattern, _)| pattern);
+        for name in texts.find(asked.member).into_iter().chain(patterns) {
             seen.see(name)?;
         }
         let mut at = 0;
