@@ -56,6 +56,17 @@ pub(crate) enum SinkConfig {
     Otlp { url: String },
 }
 
+/// A decision that was made, to be noted.
+#[derive(Clone, Copy)]
+pub(crate) struct Made<'d> {
+    pub(crate) door: Door,
+    pub(crate) request: &'d Request<'d>,
+    pub(crate) decision: &'d Decision,
+    pub(crate) at: Now,
+    /// What the client calls the request; may be empty.
+    pub(crate) client_id: &'d str,
+}
+
 /// One decision, in memory that is used again.
 #[derive(Debug)]
 struct Record {
@@ -116,39 +127,26 @@ impl Decisions {
     }
 
     /// Notes a decision if it is sampled. The id is for the answer: every refusal has one, and nothing else.
-    pub(crate) fn note(
-        &self,
-        door: Door,
-        request: &Request<'_>,
-        decision: &Decision,
-        (now, client_id): (Now, &str),
-    ) -> DecisionId {
-        let percent = self.percents.get(outcome(decision.reason)).copied().unwrap_or(0);
-        if decision.is_allow() && percent == 0 {
+    pub(crate) fn note(&self, made: Made<'_>) -> DecisionId {
+        let is_allow = made.decision.is_allow();
+        let percent = self.percents.get(outcome(made.decision.reason)).copied().unwrap_or(0);
+        if is_allow && percent == 0 {
             return DecisionId::NONE;
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let id = DecisionId { prefix: self.prefix, number };
         if spread(number) % 100 < percent {
-            self.put(id, door, request, decision, now, client_id);
+            self.put(id, made);
         }
-        if decision.is_allow() { DecisionId::NONE } else { id }
+        if is_allow { DecisionId::NONE } else { id }
     }
 
-    fn put(
-        &self,
-        id: DecisionId,
-        door: Door,
-        request: &Request<'_>,
-        decision: &Decision,
-        now: Now,
-        client_id: &str,
-    ) {
+    fn put(&self, id: DecisionId, made: Made<'_>) {
         let Some(mut record) = self.free.pop().or_else(|| self.wait()) else {
             self.dropped.increment(1);
             return;
         };
-        record.fill(id, door, request, decision, now, client_id);
+        record.fill(id, made);
         // There are no more records than the queue has places.
         let _ = self.full.push(record);
     }
@@ -156,8 +154,11 @@ impl Decisions {
     /// A record as soon as there is one again, if doors wait.
     #[cold]
     fn wait(&self) -> Option<Box<Record>> {
+        if !self.waits_when_full {
+            return None;
+        }
         let began = Instant::now();
-        while self.waits_when_full && began.elapsed() < WAIT_MAX {
+        while began.elapsed() < WAIT_MAX {
             if let Some(record) = self.free.pop() {
                 return Some(record);
             }
@@ -200,21 +201,15 @@ impl Record {
         }
     }
 
-    fn fill(
-        &mut self,
-        id: DecisionId,
-        door: Door,
-        request: &Request<'_>,
-        decision: &Decision,
-        now: Now,
-        client_id: &str,
-    ) {
-        (self.id, self.at, self.door) = (id, now, door);
+    fn fill(&mut self, id: DecisionId, made: Made<'_>) {
+        let Made { door, request, decision, at, client_id } = made;
+        (self.id, self.at, self.door) = (id, at, door);
         (self.reason, self.rule) = (decision.reason, decision.rule);
         (self.version, self.binding) = (decision.version, decision.binding);
         self.retry_after_ms = decision.retry_after_ms;
         self.client_id.clear();
-        self.client_id.push_str(client_id.get(..CLIENT_ID_BYTES_MAX).unwrap_or(client_id));
+        let end = client_id.floor_char_boundary(CLIENT_ID_BYTES_MAX);
+        self.client_id.push_str(client_id.get(..end).unwrap_or(""));
         self.request.clear();
         match bytes_of(request) <= REQUEST_BYTES_MAX {
             true => put_request(&mut self.request, request),
@@ -290,7 +285,9 @@ mod tests {
             amounts: None,
         };
         let decision = Decision::refuse(reason, Version::default());
-        let ids = (0..times).map(|_| decisions.note(Door::Http, &request, &decision, (Now(1), "")));
+        let (request, decision) = (&request, &decision);
+        let made = Made { door: Door::Http, request, decision, at: Now(1), client_id: "" };
+        let ids = (0..times).map(|_| decisions.note(made));
         ids.filter(|id| *id != DecisionId::NONE).count()
     }
 
@@ -318,7 +315,7 @@ mod tests {
 
     #[test]
     fn a_request_is_never_larger_than_its_record_thinks() {
-        let long = "x".repeat(5_000);
+        let long = format!("x{}", "é".repeat(2_500));
         let list = [tollgate_engine::Value::Str("abc"), tollgate_engine::Value::Int(1)];
         let attributes = [
             tollgate_engine::Attribute {
@@ -340,7 +337,12 @@ mod tests {
         let mut record = Record::empty();
         let room = record.request.capacity();
         let decision = Decision::refuse(Reason::NoRule, Version::default());
-        record.fill(DecisionId::NONE, Door::Http, &request, &decision, Now(1), &long);
+        let room_of_id = record.client_id.capacity();
+        let (request, decision) = (&request, &decision);
+        let made = Made { door: Door::Http, request, decision, at: Now(1), client_id: &long };
+        record.fill(DecisionId::NONE, made);
+        assert_eq!(record.client_id.len(), CLIENT_ID_BYTES_MAX - 1, "no half of a character");
+        assert_eq!(record.client_id.capacity(), room_of_id);
         assert_eq!(record.request.capacity(), room, "filling allocates nothing");
         assert!(record.request.len() < 100, "its attributes are left out");
     }

@@ -3,7 +3,7 @@
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::decisions::{Decisions, Recalled};
+use crate::decisions::{Decisions, Made, Recalled};
 use crate::metrics::{Door, Metrics};
 use crate::searches::Searches;
 use crate::status::TenantStatus;
@@ -171,7 +171,8 @@ impl Decider<'_> {
     ) -> T {
         let (tenant, decision) = self.table.decide(&self.cells, request, self.now, scratch);
         self.tally.count(tenant, &decision);
-        let id = self.decisions.note(self.door, request, &decision, (self.now, client_id));
-        answer(tenant.and_then(|tenant| tenant.state.as_deref()), &decision, id)
+        let (door, at, decision) = (self.door, self.now, &decision);
+        let id = self.decisions.note(Made { door, request, decision, at, client_id });
+        answer(tenant.and_then(|tenant| tenant.state.as_deref()), decision, id)
     }
 }

@@ -4,7 +4,7 @@ use crate::decisions::line::{Hiding, line};
 use crate::decisions::recent::Kept;
 use crate::decisions::shadow::Shadow;
 use crate::decisions::sink::Sink;
-use crate::decisions::{Decisions, LogConfig, Record};
+use crate::decisions::{LogConfig, Record};
 use crate::shared::Shared;
 use metrics::Counter;
 use std::path::PathBuf;
@@ -72,7 +72,7 @@ impl Drain {
         let mut lines = Vec::new();
         let mut last: Option<Arc<TenantState>> = None;
         while let Some(record) = decisions.full.pop() {
-            let kept = self.kept(&record, decisions, &mut last);
+            let kept = self.kept(&record, &mut last);
             // There are no more records than the pool has places.
             let _ = decisions.free.push(record);
             if !self.sink.is_none() {
@@ -102,12 +102,7 @@ impl Drain {
     }
 
     /// The record with the configuration that decided, which is the served one unless it has just been replaced.
-    fn kept(
-        &mut self,
-        record: &Record,
-        decisions: &Decisions,
-        last: &mut Option<Arc<TenantState>>,
-    ) -> Kept {
+    fn kept(&mut self, record: &Record, last: &mut Option<Arc<TenantState>>) -> Kept {
         let names = frame::check(&record.request, |request| {
             [request.tenant, request.subject.id, request.action, request.resource.id]
                 .map(str::to_owned)
@@ -127,7 +122,7 @@ impl Drain {
             frame::check(&record.request, ask).ok().flatten()
         });
         Kept {
-            number: decisions.recent().next_number(),
+            number: 0,
             id: record.id,
             client_id: record.client_id.clone(),
             at: record.at,

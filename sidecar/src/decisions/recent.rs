@@ -14,6 +14,7 @@ const STATES_PER_TENANT_MAX: usize = 2;
 
 /// One decision.
 pub(crate) struct Kept {
+    /// Given when it is kept.
     pub(super) number: u64,
     pub(super) id: DecisionId,
     pub(super) client_id: String,
@@ -81,13 +82,10 @@ impl Recent {
         Recent { kept: VecDeque::new(), most, count: 0 }
     }
 
-    /// The number of the next decision.
-    pub(super) fn next_number(&self) -> u64 {
-        self.count + 1
-    }
-
-    pub(super) fn keep(&mut self, kept: Kept) {
+    /// Keeps a decision and gives it its number.
+    pub(super) fn keep(&mut self, mut kept: Kept) {
         self.count += 1;
+        kept.number = self.count;
         if self.most == 0 {
             return;
         }

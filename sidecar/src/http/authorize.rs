@@ -4,6 +4,7 @@
 use super::answer::{Answer, Refused, client_id, empty};
 use super::evaluate::tenant;
 use super::route::Session;
+use crate::decisions::Made;
 use crate::metrics::Door;
 use http::header::{HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, Request, StatusCode};
@@ -73,8 +74,13 @@ fn decide(session: &Session, headers: &HeaderMap) -> Result<Answer, Refused> {
         // Only a path has one reading here: a whole URL could be matched as something else.
         door.count(Reason::AmbiguousPath, 1);
         let refusal = Decision::refuse(Reason::AmbiguousPath, Version::default());
-        let noted = (shared.clock.now(), client_id(headers));
-        let id = shared.decisions.note(Door::Http, &request, &refusal, noted);
+        let id = shared.decisions.note(Made {
+            door: Door::Http,
+            request: &request,
+            decision: &refusal,
+            at: shared.clock.now(),
+            client_id: client_id(headers),
+        });
         return Ok(of_decision(&refusal, id));
     }
     let mut decider = shared.decider(Door::Http);
