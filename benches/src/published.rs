@@ -179,3 +179,20 @@ fn one_of<'n>(random: &mut fastrand::Rng, names: &'n [String]) -> &'n str {
 fn named(kind: &str) -> Vec<String> {
     (0..ENTITIES).map(|number| format!("{kind}-{number}")).collect()
 }
+
+/// Every third team or so stands below one before it.
+fn put_teams_below_teams(
+    random: &mut fastrand::Rng,
+    teams: &[String],
+    rows: &mut BTreeSet<String>,
+    entities: &mut Family,
+) {
+    for (at, team) in teams.iter().enumerate() {
+        entities.parents.entry(team.clone()).or_default();
+        if at > 0 && random.u8(..3) == 0 {
+            let above = teams[random.usize(..at)].clone();
+            entities.parent(team, &above);
+            rows.insert(format!("g, {team}, {above}"));
+        }
+    }
+}

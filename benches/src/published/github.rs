@@ -1,6 +1,6 @@
 //! github: repositories of organisations, five levels of access for users and teams.
 
-use super::{Family, REQUESTS, World, named, one_of};
+use super::{Family, REQUESTS, World, named, one_of, put_teams_below_teams};
 use std::collections::BTreeSet;
 
 const MODEL: &str = "[request_definition]
@@ -45,14 +45,7 @@ pub(super) fn world(random: &mut fastrand::Rng) -> World {
     let (repositories, owners) = (named("Repository"), named("Owner"));
     let (mut rows, mut entities) = (BTreeSet::new(), Family::default());
     let group = |of: &str, level: &str| format!("Access-{of}-{level}");
-    for (at, team) in teams.iter().enumerate() {
-        entities.parents.entry(team.clone()).or_default();
-        if at > 0 && random.u8(..3) == 0 {
-            let above = teams[random.usize(..at)].clone();
-            entities.parent(team, &above);
-            rows.insert(format!("g, {team}, {above}"));
-        }
-    }
+    put_teams_below_teams(random, &teams, &mut rows, &mut entities);
     for user in &users {
         entities.parents.entry(user.clone()).or_default();
         for _ in 0..random.usize(..3) {
