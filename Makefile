@@ -5,7 +5,7 @@ export PATH := /usr/lib/ccache:$(PATH)
 CASES ?= 1000000
 CARGO := cargo
 
-.PHONY: setup setup-lint setup-test up down test lint bench bench-control parity mutants fuzz isolation outside
+.PHONY: setup setup-lint setup-test up down test lint bench bench-control parity parity-go mutants fuzz isolation outside
 
 setup:
 	@./xtask/setup.sh
@@ -39,7 +39,15 @@ bench: setup
 	cd benches && MIMALLOC_PURGE_DELAY=-1 $(CARGO) run --release --bin bench
 
 parity: setup
-	CASES=$(CASES) $(CARGO) test --release --package tollgate-oracle --test parity -- --nocapture
+	CASES=$(CASES) $(CARGO) test --release --package tollgate-oracle parity:: -- --nocapture
+
+# The dialect casbin-go against Casbin for Go itself. Needs Go 1.21 or later; where it is not, nothing is proved.
+parity-go: export PATH := $(PATH):/usr/local/go/bin
+parity-go: setup
+	@command -v go >/dev/null || { echo "parity-go: there is no Go toolchain: go.dev/dl" >&2; exit 1; }
+	cd oracle/go && go vet . && go build -o $(CARGO_TARGET_DIR)/casbin-go .
+	CASES=$(CASES) CASBIN_GO=$(CARGO_TARGET_DIR)/casbin-go \
+		$(CARGO) test --release --package tollgate-oracle parity_go:: -- --ignored --nocapture
 
 # Bugs planted into a copy, one by one: the tests must find each. Some fifteen minutes.
 mutants: setup

@@ -2,6 +2,7 @@
 
 use crate::draw;
 use crate::exit::{Exit, fail};
+use crate::policy::enforce::dialect;
 use crate::policy::oracles::{Agreement, Oracles};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,9 @@ pub(crate) struct Arguments {
     /// Casbin's policy.csv
     #[arg(short = 'p', long, value_name = "FILE")]
     policy: PathBuf,
+    /// Whose answers the folder shall give: strict, casbin-rs or casbin-go. The first that loads if not said
+    #[arg(long, value_name = "DIALECT", value_parser = dialect)]
+    dialect: Option<Dialect>,
     /// The folder to make
     dir: PathBuf,
 }
@@ -64,8 +68,8 @@ fn import(arguments: &Arguments) -> Result<String, (Exit, String)> {
     }
     let (model, policy) = (read(&arguments.model)?, read(&arguments.policy)?);
     let name = arguments.dir.file_name().map_or("imported".into(), |name| name.to_string_lossy());
-    let (case, folder) = load(&name, &model, &policy)?;
-    let report = report(&case);
+    let (case, folder) = load(&name, &model, &policy, arguments.dialect)?;
+    let report = report(&case, arguments.dialect);
     let tests = case.tests(&folder);
     let files = [
         ("model.conf", case.model.clone()),
@@ -79,7 +83,11 @@ fn import(arguments: &Arguments) -> Result<String, (Exit, String)> {
         written.iter().try_for_each(|(name, text)| std::fs::write(arguments.dir.join(name), text))
     });
     outcome.map_err(|error| (Exit::Usage, format!("{shown}: {error}")))?;
-    Ok(format!("{report}\n{shown}: {} files\nNext: tollgate policy test {shown}\n", written.len()))
+    let next = if tests.is_empty() { "lint" } else { "test" };
+    Ok(format!(
+        "{report}\n{shown}: {} files\nNext: tollgate policy {next} {shown}\n",
+        written.len()
+    ))
 }
 
 fn read(path: &Path) -> Result<String, (Exit, String)> {
@@ -87,10 +95,16 @@ fn read(path: &Path) -> Result<String, (Exit, String)> {
         .map_err(|error| (Exit::Usage, format!("{}: {error}", path.display())))
 }
 
-/// In the strict dialect if it loads there, else in Casbin's own.
-fn load(name: &str, model: &str, policy: &str) -> Result<(Case, Folder), (Exit, String)> {
+/// In the dialect that is asked for, or the first in which it loads.
+fn load(
+    name: &str,
+    model: &str,
+    policy: &str,
+    asked: Option<Dialect>,
+) -> Result<(Case, Folder), (Exit, String)> {
     let mut refused = None;
-    for dialect in [Dialect::Strict, Dialect::CasbinRs] {
+    let all = [Dialect::Strict, Dialect::CasbinRs, Dialect::CasbinGo];
+    for dialect in all.into_iter().filter(|one| asked.is_none_or(|asked| asked == *one)) {
         let bind = guessed(model, dialect);
         let case = Case {
             name: name.to_owned(),
@@ -265,9 +279,9 @@ impl Case {
 }
 
 /// What somebody who comes from Casbin should know about this policy.
-fn report(case: &Case) -> String {
+fn report(case: &Case, asked: Option<Dialect>) -> String {
     let mut out = format!("Imported from Casbin, in the dialect `{}`.\n", case.dialect.name());
-    if case.dialect == Dialect::CasbinRs {
+    if case.dialect.is_casbin() && asked.is_none() {
         out.push_str("It does not load in `strict`; the differences below say why.\n");
     }
     for (token, part) in &case.bind {
@@ -281,7 +295,7 @@ fn report(case: &Case) -> String {
     let (differences, others): (Vec<_>, Vec<_>) =
         found.iter().partition(|one| one.code == Code::DialectDifference);
     match differences.is_empty() {
-        true => out.push_str("The dialects `strict` and `casbin-rs` answer alike here.\n"),
+        true => out.push_str("All dialects answer alike here.\n"),
         false => out.push_str("Where the dialects may answer differently:\n"),
     }
     for one in differences {

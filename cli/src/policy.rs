@@ -3,7 +3,7 @@
 mod bench;
 mod can;
 mod diff;
-mod enforce;
+pub(crate) mod enforce;
 mod fmt;
 mod junit;
 mod lint;

@@ -8,17 +8,20 @@ pub enum Dialect {
     Strict,
     /// What the `casbin` crate 2.20 answers; where it panics, refused at load or `policy-error`.
     CasbinRs,
+    /// What Casbin for Go 2.135 answers; where it panics, the same.
+    CasbinGo,
 }
 
 impl Dialect {
     /// Every dialect's name, as written in tenant.toml and on the command line.
-    pub const NAMES: &'static [&'static str] = &["strict", "casbin-rs"];
+    pub const NAMES: &'static [&'static str] = &["strict", "casbin-rs", "casbin-go"];
 
     /// The dialect of this name.
     pub fn from_name(name: &str) -> Option<Dialect> {
         match name {
             "strict" => Some(Dialect::Strict),
             "casbin-rs" => Some(Dialect::CasbinRs),
+            "casbin-go" => Some(Dialect::CasbinGo),
             _ => None,
         }
     }
@@ -28,6 +31,12 @@ impl Dialect {
         match self {
             Dialect::Strict => "strict",
             Dialect::CasbinRs => "casbin-rs",
+            Dialect::CasbinGo => "casbin-go",
         }
+    }
+
+    /// Whether it answers as one of Casbin's engines: row by row, with faults in place of the unknown.
+    pub fn is_casbin(self) -> bool {
+        self != Dialect::Strict
     }
 }

@@ -12,7 +12,7 @@ mod dialects;
 mod roles;
 mod rules;
 
-pub use dialects::DIFFERENCES;
+pub use dialects::{DIFFERENCES, DIFFERENCES_OF_GO};
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Severity, Source, Span};
 use crate::model::Model;

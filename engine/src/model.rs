@@ -12,6 +12,7 @@ use crate::expr::ast::{CustomFunction, Expr, Function};
 use crate::expr::parse::Names;
 use crate::model::entries::Reader;
 use crate::policy::casbin_text::escape_assertion;
+use crate::policy::go_text;
 
 /// A parsed model, or one context of it.
 #[derive(Debug, Clone)]
@@ -103,19 +104,22 @@ impl EffectRule {
     ];
 
     /// The rule written as `text` for the policy definition `policy`. `strict` does not mind blanks, and knows `p2`;
-    /// `casbin-rs` minds and does not.
+    /// Casbin's engines mind and do not.
     fn parse(text: &str, policy: &str, dialect: Dialect) -> Option<EffectRule> {
-        let mut text = escape_assertion(text);
+        let mut text = match dialect {
+            Dialect::CasbinGo => go_text::escape_assertion(text),
+            _ => escape_assertion(text),
+        };
         if dialect == Dialect::Strict {
             text = text.replace(&format!("{policy}_eft"), "p_eft");
         }
         let normal = |text: &str| match dialect {
             Dialect::Strict => text.split_whitespace().collect::<String>(),
-            Dialect::CasbinRs => text.to_owned(),
+            Dialect::CasbinRs | Dialect::CasbinGo => text.to_owned(),
         };
         let known = |(written, _): &&(&str, EffectRule)| normal(written) == normal(&text);
         let found = EffectRule::TEXTS.iter().find(known).map(|(_, rule)| *rule);
-        found.filter(|rule| dialect == Dialect::Strict || *rule != EffectRule::SubjectPriority)
+        found.filter(|rule| dialect != Dialect::CasbinRs || *rule != EffectRule::SubjectPriority)
     }
 }
 
@@ -128,9 +132,14 @@ impl Model {
         self.policy.iter().position(|column| column == "eft")
     }
 
-    /// The column whose numbers are the order of the rows: Casbin's explicit priority, in `strict`.
+    /// The column whose numbers are the order of the rows: Casbin's explicit priority. Go orders by it whatever the
+    /// effect rule, casbin-rs never.
     pub fn priority_column(&self) -> Option<usize> {
-        let is_ordered = self.dialect == Dialect::Strict && self.effect == EffectRule::Priority;
+        let is_ordered = match self.dialect {
+            Dialect::Strict => self.effect == EffectRule::Priority,
+            Dialect::CasbinRs => false,
+            Dialect::CasbinGo => true,
+        };
         self.policy.iter().position(|column| is_ordered && column == "priority")
     }
 

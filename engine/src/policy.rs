@@ -11,12 +11,13 @@ pub mod compile;
 pub(crate) mod describe;
 pub mod evaluate;
 pub(crate) mod facts;
+pub(crate) mod go_text;
 pub(crate) mod index;
 pub(crate) mod layout;
 pub(crate) mod link_time;
 mod order;
 pub(crate) mod roles;
-mod row_expressions;
+pub(crate) mod row_expressions;
 pub mod rows;
 pub mod tenants;
 
@@ -37,9 +38,9 @@ pub struct PolicySet {
     pub(crate) code: Box<Code>,
     pub(crate) matcher: NodeId,
     pub(crate) facts: Box<Facts>,
-    /// `None`: every row is asked (`casbin-rs`, or a matcher beyond `ALTERNATIVES_MAX`).
+    /// `None`: every row is asked (Casbin's dialects, or a matcher beyond `ALTERNATIVES_MAX`).
     pub(crate) index: Option<Index>,
-    /// casbin-rs: the policy has no rows, one row of empty cells stands in.
+    /// Casbin's dialects: no row is asked, one of empty cells stands in.
     pub(crate) phantom: bool,
     pub(crate) warnings: Diagnostics,
     /// The matcher's conjunctions, for explanations.

@@ -14,7 +14,7 @@ fuzz_target!(|text: &str| {
          [role_definition]\ng = _, _\n[policy_effect]\ne = some(where (p.eft == allow))\n\
          [matchers]\nm = {text}\n"
     );
-    for dialect in [Dialect::Strict, Dialect::CasbinRs] {
+    for dialect in [Dialect::Strict, Dialect::CasbinRs, Dialect::CasbinGo] {
         let model = Source { file: "model.conf", text: &model };
         let rows = Source { file: "policy.csv", text: "p, a, /b, c\np, 1, *, d\ng, a, b\n" };
         let Ok(set) = PolicySet::from_texts(model, rows, dialect, 1) else { continue };

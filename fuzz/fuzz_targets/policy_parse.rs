@@ -8,7 +8,7 @@ use tollgate_engine::{Dialect, PolicySet, Source, Value};
 const MODEL: &str = include_str!("../../policies/break-glass/model.conf");
 
 fuzz_target!(|text: &str| {
-    for dialect in [Dialect::Strict, Dialect::CasbinRs] {
+    for dialect in [Dialect::Strict, Dialect::CasbinRs, Dialect::CasbinGo] {
         let model = Source { file: "model.conf", text: MODEL };
         let rows = Source { file: "policy.csv", text };
         if let Ok(set) = PolicySet::from_texts(model, rows, dialect, 1) {

@@ -1,9 +1,12 @@
-//! Where casbin's answer and ours in the `casbin-rs` dialect are known to part.
+//! Where Casbin's answer and ours in its dialect are known to part: `casbin-rs` here, `casbin-go` in `go`.
 //!
 //! Each row is a fact with its proof: a model, a policy, a request, and both answers. The test
 //! demands that both still hold; the page docs/reference/casbin-differences.md lists them.
 
+mod go;
+
 use crate::casbin_rs::Answer;
+pub use go::KNOWN_GO;
 
 /// What our engine does where casbin does something else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,12 +50,19 @@ impl Casbin {
     }
 }
 
+impl Difference {
+    /// The whole model.
+    pub fn model(&self) -> String {
+        format!("{MODEL_HEAD}{}\n", self.matcher)
+    }
+}
+
 /// The model of every row but its matcher.
-pub const MODEL_HEAD: &str = "[request_definition]\nr = sub, obj\n[policy_definition]\n\
+const MODEL_HEAD: &str = "[request_definition]\nr = sub, obj\n[policy_definition]\n\
     p = sub, obj\n[role_definition]\ng = _, _\n[policy_effect]\n\
     e = some(where (p.eft == allow))\n[matchers]\nm = ";
 
-/// Every known difference.
+/// Every known difference from the `casbin` crate.
 pub const KNOWN: &[Difference] = &[
     Difference {
         id: "bad-pattern",

@@ -6,7 +6,7 @@ use tollgate_proto::frame;
 
 const NOW: Now = Now(0);
 
-const DIALECTS: [Dialect; 2] = [Dialect::Strict, Dialect::CasbinRs];
+const DIALECTS: [Dialect; 3] = [Dialect::Strict, Dialect::CasbinRs, Dialect::CasbinGo];
 
 fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let folder = format!("{}/../fuzz/corpus/{target}", env!("CARGO_MANIFEST_DIR"));

@@ -21,7 +21,7 @@ pub(crate) struct Arguments {
     /// The policy.csv; without it the policy is empty
     #[arg(short = 'p', long)]
     policy: Option<PathBuf>,
-    /// Whose answers: strict or casbin-rs
+    /// Whose answers: strict, casbin-rs or casbin-go
     #[arg(long, default_value = "strict", value_parser = dialect)]
     dialect: Dialect,
     /// Ask the model's context of this number: 2 for the matcher m2
@@ -38,7 +38,7 @@ pub(crate) struct Arguments {
     arguments: Vec<String>,
 }
 
-fn dialect(name: &str) -> Result<Dialect, String> {
+pub(crate) fn dialect(name: &str) -> Result<Dialect, String> {
     Dialect::from_name(name).ok_or_else(|| format!("one of {}", Dialect::NAMES.join(", ")))
 }
 

@@ -1,11 +1,12 @@
-//! `tollgate policy fmt DIR`: the columns of policy.csv in line. Comments, quotes and order stay; only blanks behind
-//! commas change, which no dialect of Casbin reads.
+//! `tollgate policy fmt DIR`: the columns of policy.csv in line. Comments, quotes and order stay; only blanks beside
+//! commas change, and those before one only where the folder's dialect does not read them.
 
 use crate::exit::{Exit, fail};
 use crate::folder::policy_folders;
 use std::io;
 use std::path::{Path, PathBuf};
 use tollgate_engine::{Dialect, Rows, Source, parse_model, parse_rows};
+use tollgate_proto::tenant_file::read_tenant;
 
 /// A longer cell does not push the others out.
 const ALIGNED_CHARS_MAX: usize = 48;
@@ -46,9 +47,12 @@ fn one(folder: &Path, arguments: &Arguments) -> Result<usize, String> {
     let path = folder.join("policy.csv");
     let said = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let text = std::fs::read_to_string(&path).map_err(|error| said(&error))?;
-    let formatted = formatted(&text);
+    let tenant_file = std::fs::read_to_string(folder.join("tenant.toml")).unwrap_or_default();
+    let source = Source { file: "tenant.toml", text: &tenant_file };
+    let dialect = read_tenant(source).map(|file| file.dialect).unwrap_or_default();
+    let formatted = formatted(&text, dialect);
     let model = std::fs::read_to_string(folder.join("model.conf")).unwrap_or_default();
-    if !means_the_same(&model, &text, &formatted) {
+    if !means_the_same(&model, &text, &formatted, dialect) {
         return Err(said(&"formatting would change a rule; this is a defect of tollgate"));
     }
     let changes: Vec<(usize, &str, &str)> = changes(&text, &formatted);
@@ -74,9 +78,9 @@ fn changes<'t>(text: &'t str, formatted: &'t str) -> Vec<(usize, &'t str, &'t st
     pairs.map(|(at, (old, new))| (at + 1, old, new)).filter(|(_, old, new)| old != new).collect()
 }
 
-/// In each dialect, what loaded loads to the same rows.
-fn means_the_same(model: &str, before: &str, after: &str) -> bool {
-    [Dialect::Strict, Dialect::CasbinRs].into_iter().all(|dialect| {
+/// In the folder's dialect and those that do not read blanks, what loaded loads to the same rows.
+fn means_the_same(model: &str, before: &str, after: &str, own: Dialect) -> bool {
+    [Dialect::Strict, Dialect::CasbinRs, own].into_iter().all(|dialect| {
         let Ok(model) = parse_model(Source { file: "model.conf", text: model }, dialect) else {
             return true;
         };
@@ -103,9 +107,9 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
 }
 
 /// The text with its columns in line; no blank lines at the end.
-fn formatted(text: &str) -> String {
+fn formatted(text: &str, dialect: Dialect) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
-    let rows: Vec<Option<Vec<&str>>> = lines.iter().map(|line| cells(line)).collect();
+    let rows: Vec<Option<Vec<&str>>> = lines.iter().map(|line| cells(line, dialect)).collect();
     let mut out = String::new();
     let mut at = 0;
     while let Some(row) = rows.get(at) {
@@ -155,7 +159,7 @@ fn put(out: &mut String, block: &[&Vec<&str>]) {
 }
 
 /// The cells of a row with their quotes; `None` for what is no row, and stays as it is.
-fn cells(line: &str) -> Option<Vec<&str>> {
+fn cells(line: &str, dialect: Dialect) -> Option<Vec<&str>> {
     if line.is_empty() || line.starts_with('#') {
         return None;
     }
@@ -171,7 +175,7 @@ fn cells(line: &str) -> Option<Vec<&str>> {
         if !start.starts_with('"') && cell.contains('"') {
             return None;
         }
-        cells.push(cell.trim_end());
+        cells.push(if dialect == Dialect::CasbinGo { cell } else { cell.trim_end() });
         match tail.strip_prefix(',') {
             Some(next) => rest = next,
             None if tail.is_empty() => return Some(cells),
@@ -191,6 +195,7 @@ mod tests {
         let expected = "# rules\np, staff,     acme, /v1/*,           read,   allow\n\
             p, role:lead, a,    \"r.x == 'a, b'\", delete, deny\n\ng, alice, staff, acme\n# links\n\
             g, bob, role:lead, a\nodd \"quote, x\n";
+        let formatted = |text: &str| formatted(text, Dialect::Strict);
         assert_eq!(formatted(text), expected);
         assert_eq!(formatted(""), "");
         assert_eq!(formatted("\n\n"), "");
@@ -208,7 +213,8 @@ mod tests {
         let mut random = fastrand::Rng::with_seed(7);
         let pieces = ["a", "role:b", " ", "  ", ",", ", ", "\"", "\"x, y\"", "é", "#", "", "allow"];
         let mut loaded = 0;
-        for _ in 0..20_000 {
+        for round in 0..20_000 {
+            let dialect = [Dialect::Strict, Dialect::CasbinRs, Dialect::CasbinGo][round % 3];
             let mut text = String::new();
             for _ in 0..random.usize(..6) {
                 match random.u8(..4) {
@@ -228,9 +234,9 @@ mod tests {
                 }
                 text.push('\n');
             }
-            let once = formatted(&text);
-            assert_eq!(formatted(&once), once, "{text:?}");
-            assert!(means_the_same(model, &text, &once), "{text:?}");
+            let once = formatted(&text, dialect);
+            assert_eq!(formatted(&once, dialect), once, "{text:?}");
+            assert!(means_the_same(model, &text, &once, dialect), "{text:?}");
             let strict = parse_model(Source { file: "m", text: model }, Dialect::Strict).unwrap();
             loaded += usize::from(parse_rows(Source { file: "p", text: &text }, &strict).is_ok());
         }

@@ -13,7 +13,7 @@ use std::ops::Range;
 /// Matches no text.
 const NOTHING: &str = "[^\\s\\S]";
 
-/// An expression of which some groups must have found equal texts.
+/// An expression of which some groups must have found equal texts: keyMatch4 of both of Casbin's engines.
 #[derive(Debug, Clone)]
 pub(crate) struct Captures {
     regex: meta::Regex,
@@ -26,7 +26,14 @@ pub(super) fn compile(function: Function, text: &str) -> Result<Pattern, Pattern
     match function {
         Function::KeyMatch2 => regex(&key_match2(text)),
         Function::KeyMatch3 => regex(&key_match3(text)),
-        Function::KeyMatch4 => Captures::compile(text),
+        Function::KeyMatch4 => {
+            let (expression, names) = key_match4(text);
+            match regex_syntax::parse(&expression) {
+                Ok(_) => Captures::compile(&expression, &names),
+                // casbin-rs lets a pattern that is no expression match nothing.
+                Err(_) => regex(NOTHING),
+            }
+        }
         Function::KeyMatch5 => {
             let inner = regex(&key_match5(text))?;
             Ok(Pattern::WithoutQuery(Box::new(inner)))
@@ -37,11 +44,11 @@ pub(super) fn compile(function: Function, text: &str) -> Result<Pattern, Pattern
 }
 
 impl Captures {
-    /// casbin-rs' keyMatch4: a pattern that is no expression matches nothing; one with groups of its own panics
-    /// there and is refused here.
-    fn compile(text: &str) -> Result<Pattern, PatternError> {
-        let (expression, names) = key_match4(text);
-        let Ok(hir) = regex_syntax::parse(&expression) else { return regex(NOTHING) };
+    /// keyMatch4: an expression with a group for each name; one with groups of its own makes Casbin panic and is
+    /// refused here.
+    pub(super) fn compile(expression: &str, names: &[String]) -> Result<Pattern, PatternError> {
+        let hir = regex_syntax::parse(expression)
+            .map_err(|_| bad("the pattern is no regular expression".to_owned()))?;
         if hir.properties().explicit_captures_len() != names.len() {
             return Err(bad("a keyMatch4 pattern has no groups but its names".to_owned()));
         }
@@ -53,10 +60,10 @@ impl Captures {
             .filter(|(first, at)| first != at)
             .collect();
         if equal.is_empty() {
-            return regex(&expression);
+            return regex(expression);
         }
         let limit = meta::Config::new().nfa_size_limit(Some(REGEX_BYTES_MAX));
-        let regex = meta::Builder::new().configure(limit).build(&expression);
+        let regex = meta::Builder::new().configure(limit).build(expression);
         let regex = regex.map_err(|error| PatternError {
             code: Code::PatternTooLarge,
             message: format!(
@@ -126,7 +133,7 @@ fn key_match4(pattern: &str) -> (String, Vec<String>) {
 }
 
 /// Where the brace is that ends a name: what is behind the opening one begins with one character at least.
-fn nearest(behind: &str) -> Option<usize> {
+pub(super) fn nearest(behind: &str) -> Option<usize> {
     let first = behind.chars().next().filter(|c| *c != '/')?;
     let rest = behind.get(first.len_utf8()..)?;
     let end = rest.find(['/', '}'])?;
@@ -134,7 +141,7 @@ fn nearest(behind: &str) -> Option<usize> {
 }
 
 /// Each brace for which `end` finds its partner is replaced; answers where the names were.
-fn replaced(
+pub(super) fn replaced(
     pattern: &str,
     by: &str,
     end: impl Fn(&str) -> Option<usize>,

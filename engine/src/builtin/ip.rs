@@ -27,6 +27,25 @@ pub(crate) fn casbin_ip_match(address: &str, network: &str) -> Option<bool> {
     }
 }
 
+/// Go's answer; `None` where it panics. An IPv6 address that maps an IPv4 address is that address.
+pub(crate) fn go_ip_match(address: &str, network: &str) -> Option<bool> {
+    let address = address.parse::<IpAddr>().ok()?.to_canonical();
+    match parse_network(network)? {
+        Ok(single) => Some(single.to_canonical() == address),
+        Err(IpNetwork::V6(network)) => {
+            let mapped = network.network_address().to_ipv4_mapped();
+            match (mapped, network.netmask().checked_sub(96)) {
+                (Some(v4), Some(bits)) => {
+                    let network = IpNetwork::new_truncate(IpAddr::V4(v4), bits).ok()?;
+                    Some(network.contains(address))
+                }
+                _ => Some(IpNetwork::V6(network).contains(address)),
+            }
+        }
+        Err(network) => Some(network.contains(address)),
+    }
+}
+
 /// Whether `network` can be read at all.
 pub(crate) fn is_network(network: &str) -> bool {
     parse_network(network).is_some()
@@ -60,6 +79,18 @@ mod tests {
 
     #[test]
     fn addresses_match_networks_of_their_family() {
+        for (address, network, expected) in [
+            ("10.1.2.3", "10.0.0.0/8", Some(true)),
+            ("::ffff:10.1.2.3", "10.0.0.0/8", Some(true)),
+            ("10.1.2.3", "::ffff:10.0.0.0/104", Some(true)),
+            ("11.1.2.3", "::ffff:10.0.0.0/104", Some(false)),
+            ("10.1.2.3", "::ffff:10.1.2.3", Some(true)),
+            ("0.0.0.1", "::1", Some(false)),
+            ("10.1.2.3", "::/0", Some(false)),
+            ("nonsense", "10.0.0.0/8", None),
+        ] {
+            assert_eq!(go_ip_match(address, network), expected, "go {address} {network}");
+        }
         for (address, network, strict, casbin) in [
             ("10.1.2.3", "10.0.0.0/8", Some(true), Some(true)),
             ("11.1.2.3", "10.0.0.0/8", Some(false), Some(false)),

@@ -29,7 +29,7 @@ pub(crate) struct Getter {
 enum Places {
     /// Each name is the segment of this number, counted from the first slash.
     Segments { path: PathPattern, at: Vec<usize> },
-    /// casbin-rs: each name is a group of the expression; `None` matches nothing.
+    /// Casbin: each name is a group of the expression; `None` matches nothing.
     Groups(Option<Box<meta::Regex>>),
 }
 
@@ -97,7 +97,12 @@ impl Getter {
             }
             Err(_) => None,
         };
-        Ok(Getter { names, places: Places::Groups(regex) })
+        Ok(Getter::groups(names, regex))
+    }
+
+    /// Names that are the groups of an expression.
+    pub(super) fn groups(names: Vec<String>, regex: Option<Box<meta::Regex>>) -> Getter {
+        Getter { names, places: Places::Groups(regex) }
     }
 
     /// What `name` stands for in `text`.

@@ -6,9 +6,9 @@
 use crate::bounds::{PATTERN_BYTES_MAX, REGEX_BYTES_MAX};
 use crate::builtin::braces::{self, Part, Repeated};
 use crate::builtin::casbin_pattern::{self, Captures};
-use crate::builtin::glob;
 use crate::builtin::key_get::Getter;
 use crate::builtin::key_match::PathPattern;
+use crate::builtin::{glob, go_pattern};
 use crate::diagnostic::Code;
 use crate::dialect::Dialect;
 use crate::expr::ast::Function;
@@ -23,7 +23,7 @@ pub(crate) enum Pattern {
     Regex(Box<dense::DFA<Vec<u32>>>),
     /// keyMatch4 where a name is repeated.
     Repeated(Box<Repeated>),
-    /// The same as casbin-rs reads it.
+    /// The same as Casbin reads it.
     Captures(Box<Captures>),
     /// keyMatch5: what stands behind the first `?` is not looked at.
     WithoutQuery(Box<Pattern>),
@@ -55,6 +55,7 @@ impl Pattern {
         match dialect {
             Dialect::Strict if function.gets_a_name() => Getter::strict(function, text).map(get),
             Dialect::CasbinRs if function.gets_a_name() => Getter::casbin(function, text).map(get),
+            Dialect::CasbinGo => go_pattern::compile(function, text),
             Dialect::Strict => Pattern::strict(function, text),
             Dialect::CasbinRs => casbin_pattern::compile(function, text),
         }

@@ -2,6 +2,7 @@
 //!
 //! The parser makes it, the compiler and the naive interpreter read it.
 
+use crate::dialect::Dialect;
 use crate::value::Value;
 
 /// One node and the bytes of the expression's text that it came from.
@@ -58,11 +59,20 @@ pub enum Operator {
 }
 
 impl Operator {
-    /// How tightly it binds; a higher number binds first. All group from the left.
-    pub(crate) fn precedence(self) -> u8 {
+    /// How tightly it binds; a higher number binds first. All group from the left. Go's comparisons bind alike.
+    pub(crate) fn precedence(self, dialect: Dialect) -> u8 {
         match self {
             Operator::Or => 1,
             Operator::And => 2,
+            Operator::In
+            | Operator::Less
+            | Operator::LessEqual
+            | Operator::Greater
+            | Operator::GreaterEqual
+                if dialect == Dialect::CasbinGo =>
+            {
+                3
+            }
             Operator::Equal | Operator::NotEqual => 3,
             Operator::In => 4,
             Operator::Less | Operator::LessEqual | Operator::Greater | Operator::GreaterEqual => 5,

@@ -64,8 +64,8 @@ pub(super) fn tokens(text: &str, dialect: Dialect) -> Result<Vec<Token>, ParseEr
         let (kind, length) = match first {
             '"' | '\'' => string(rest, at, first, dialect)?,
             '0'..='9' => number(rest),
-            'a'..='z' | 'A'..='Z' | '_' => name(rest),
-            _ => symbol(rest, at)?,
+            'a'..='z' | 'A'..='Z' | '_' => name(rest, dialect),
+            _ => symbol(rest, at, dialect)?,
         };
         found.push(Token { kind, start: at, end: at + length });
         at += length;
@@ -73,12 +73,13 @@ pub(super) fn tokens(text: &str, dialect: Dialect) -> Result<Vec<Token>, ParseEr
     Ok(found)
 }
 
-fn name(rest: &str) -> (Kind, usize) {
+fn name(rest: &str, dialect: Dialect) -> (Kind, usize) {
     let length =
         rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(rest.len());
     let word = rest.get(..length).unwrap_or("");
     match word {
         "in" => (Kind::Operator(Operator::In), length),
+        "IN" if dialect == Dialect::CasbinGo => (Kind::Operator(Operator::In), length),
         _ => (Kind::Name(word.to_owned()), length),
     }
 }
@@ -106,6 +107,9 @@ fn string(
         return Err(ParseError::new(Code::Syntax, at, at + 1, message)
             .help("write the string in double quotes"));
     }
+    if dialect == Dialect::CasbinGo {
+        return go_string(rest, at);
+    }
     let mut content = String::new();
     let mut chars = rest.char_indices().skip(1);
     while let Some((index, c)) = chars.next() {
@@ -126,10 +130,44 @@ fn string(
     Err(ParseError::new(Code::Syntax, at, at + rest.len(), message))
 }
 
-fn symbol(rest: &str, at: usize) -> Result<(Kind, usize), ParseError> {
+/// Up to the next quote of either kind, every character as it stands. What Go would read as a time is refused.
+fn go_string(rest: &str, at: usize) -> Result<(Kind, usize), ParseError> {
+    let quoted = rest.get(1..).unwrap_or("");
+    let Some((content, _)) = quoted.split_once(['"', '\'']) else {
+        let message = "this string has no closing quote".to_owned();
+        return Err(ParseError::new(Code::Syntax, at, at + rest.len(), message));
+    };
+    let length = content.len() + 2;
+    if reads_as_time(content) {
+        let message = format!("`{content}` is a time in Go, which makes a number of it");
+        return Err(ParseError::new(Code::Syntax, at, at + length, message)
+            .help("compare numbers of seconds, or let the text be an attribute"));
+    }
+    Ok((Kind::Str(content.to_owned()), length))
+}
+
+/// Whether a text begins as one of the layouts that govaluate tries: `2006-01-02…`, `3:04PM`, `Mon …`.
+fn reads_as_time(text: &str) -> bool {
+    let shape: String =
+        text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).take(10).collect();
+    let days = ["Mon ", "Tue ", "Wed ", "Thu ", "Fri ", "Sat ", "Sun "];
+    let kitchen = ["0:00AM", "0:00PM", "00:00AM", "00:00PM"];
+    let starts = |day: &&str| shape.get(..4).is_some_and(|head| head.eq_ignore_ascii_case(day));
+    shape == "0000-00-00" || kitchen.contains(&shape.as_str()) || days.iter().any(starts)
+}
+
+fn symbol(rest: &str, at: usize, dialect: Dialect) -> Result<(Kind, usize), ParseError> {
+    let stands = |text: &str| match dialect {
+        // Go takes all of a run of symbols for one.
+        Dialect::CasbinGo if !matches!(text, "." | "," | "(" | ")" | "[" | "]") => {
+            let ends = |c: char| c.is_alphanumeric() || c.is_whitespace() || "()[]'\"".contains(c);
+            rest.split(ends).next() == Some(text)
+        }
+        _ => rest.starts_with(text),
+    };
     SYMBOLS
         .iter()
-        .find(|(text, _)| rest.starts_with(text))
+        .find(|(text, _)| stands(text))
         .map(|(text, kind)| (kind.clone(), text.len()))
         .ok_or_else(|| {
             let c = rest.chars().next().unwrap_or(' ');

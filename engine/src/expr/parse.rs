@@ -41,7 +41,8 @@ pub fn parse(text: &str, names: Names<'_>) -> Result<Expr, Vec<ParseError>> {
     }
     let escaped;
     let text = match names.dialect {
-        Dialect::Strict => text,
+        // Go's text was rewritten: in a matcher and in a row's expression not alike.
+        Dialect::Strict | Dialect::CasbinGo => text,
         Dialect::CasbinRs => {
             escaped = crate::policy::casbin_text::escape_assertion(text);
             escaped.as_str()
@@ -77,12 +78,16 @@ impl Parser<'_> {
     fn expression(&mut self, loosest: u8, depth: usize) -> Parsed {
         let mut left = self.unary(depth)?;
         while let Some(Token { kind: Kind::Operator(operator), .. }) = self.peek() {
-            let precedence = operator.precedence();
+            let precedence = operator.precedence(self.names.dialect);
             if precedence <= loosest {
                 break;
             }
             self.at += 1;
-            let right = self.expression(precedence, depth + 1)?;
+            let is_tuple = operator == Operator::In && self.names.dialect == Dialect::CasbinGo;
+            let right = match self.next_is(&Kind::Open) {
+                true if is_tuple => self.tuple(depth + 1)?,
+                _ => self.expression(precedence, depth + 1)?,
+            };
             let (start, end) = (left.start, right.end);
             let kind = ExprKind::Binary(operator, Box::new(left), Box::new(right));
             left = Expr { kind, start, end };
@@ -102,17 +107,17 @@ impl Parser<'_> {
         let start = token.start;
         match token.kind {
             Kind::Not => {
-                let inner = self.unary(depth + 1)?;
+                let inner = self.operand(depth + 1)?;
                 let end = inner.end;
                 Ok(Expr { kind: ExprKind::Not(Box::new(inner)), start, end })
             }
             Kind::Operator(Operator::Subtract) => {
-                let inner = self.unary(depth + 1)?;
+                let inner = self.operand(depth + 1)?;
                 let end = inner.end;
                 Ok(Expr { kind: ExprKind::Negate(Box::new(inner)), start, end })
             }
             Kind::Open => self.parenthesis(start, depth),
-            Kind::OpenList => {
+            Kind::OpenList if self.names.dialect != Dialect::CasbinGo => {
                 let (items, end) = self.items(&Kind::CloseList, depth)?;
                 Ok(Expr { kind: ExprKind::List(items), start, end })
             }
@@ -120,6 +125,36 @@ impl Parser<'_> {
             Kind::Number(ref text) => self.number(text, &token),
             Kind::Name(ref name) => self.named(name, &token, depth),
             _ => Err(self.unexpected(&token, "a value")),
+        }
+    }
+
+    /// What a sign stands before. In Go that is neither another sign nor a text.
+    fn operand(&mut self, depth: usize) -> Parsed {
+        let is_operand = |kind: &Kind| {
+            !matches!(kind, Kind::Not | Kind::Str(_) | Kind::Operator(Operator::Subtract))
+        };
+        match self.peek() {
+            Some(token) if self.names.dialect == Dialect::CasbinGo && !is_operand(&token.kind) => {
+                Err(self.unexpected(&token, "a value, a call or a parenthesis"))
+            }
+            _ => self.unary(depth),
+        }
+    }
+
+    /// Go's list behind `in`: one literal alone is a list, one other value is the list itself.
+    fn tuple(&mut self, depth: usize) -> Parsed {
+        let start = self.next().map_or(0, |token| token.start);
+        let (mut items, end) = self.items(&Kind::Close, depth)?;
+        let is_literal = |item: &Expr| {
+            matches!(item.kind, ExprKind::Str(_) | ExprKind::Number(_) | ExprKind::Bool(_))
+        };
+        match items.as_slice() {
+            [] => {
+                let message = "expected a list such as (\"a\", \"b\")".to_owned();
+                Err(ParseError::new(Code::Syntax, start, end, message))
+            }
+            [item] if !is_literal(item) => Ok(items.remove(0)),
+            _ => Ok(Expr { kind: ExprKind::List(items), start, end }),
         }
     }
 
@@ -160,7 +195,7 @@ impl Parser<'_> {
 
     fn number(&self, text: &str, token: &Token) -> Parsed {
         let value = Value::parse_number(text).filter(|value| match self.names.dialect {
-            Dialect::Strict => true,
+            Dialect::Strict | Dialect::CasbinGo => true,
             Dialect::CasbinRs => matches!(value, Value::Int(int) if i32::try_from(*int).is_ok()),
         });
         match value {

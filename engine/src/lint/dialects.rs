@@ -1,9 +1,13 @@
-//! Places where `strict` and `casbin-rs` would answer differently. Each kind has an id; the oracle holds an example of
-//! each, in which both do.
+//! Places where `strict` and one of Casbin's dialects would answer differently. Each kind has an id; the oracle holds an
+//! example of each, in which both do.
+
+mod go;
+
+pub use go::DIFFERENCES_OF_GO;
 
 use crate::bind::is_tenant;
 use crate::bounds::ROLE_DEPTH_MAX;
-use crate::diagnostic::{Code, Severity};
+use crate::diagnostic::{Code, Diagnostics, Severity};
 use crate::dialect::Dialect;
 use crate::expr::ast::{Expr, ExprKind, Function, Operator};
 use crate::lint::Findings;
@@ -18,28 +22,28 @@ use std::collections::HashMap;
 /// Hops that casbin-rs follows along a chain.
 const CASBIN_HOPS: usize = 9;
 
-/// Every id, and what differs.
+/// Every id that tells of the `casbin` crate, and what differs.
 pub const DIFFERENCES: &[(&str, &str)] = &[
     (
         "shared-graph",
         "casbin-rs has one role graph for all of g, g2, …: a link of one is a link of all",
     ),
-    ("role-patterns", "casbin-rs takes a pattern in a link for a name, unless code says otherwise"),
+    ("role-patterns", "Casbin takes a pattern in a link for a name, unless code says otherwise"),
     ("role-depth", "casbin-rs follows 9 links of a chain, strict 10"),
     ("default-tenant", "casbin-rs keeps links without a tenant under the tenant DEFAULT"),
-    ("live-characters", "casbin-rs lets `.` in a path pattern match any character"),
-    ("named-parts", "casbin-rs takes `{a}_{b}` in keyMatch3 for one name"),
+    ("live-characters", "Casbin lets `.` in a path pattern match any character"),
+    ("named-parts", "Casbin takes `{a}_{b}` in keyMatch3 for one name"),
     (
         "glob-bytes",
         "casbin-rs matches one byte where `?` or `[…]` stands for a character of several",
     ),
     (
         "unknown-value",
-        "casbin-rs fails or calls a missing value unequal; in strict it is unknown, and an unknown deny rule denies",
+        "casbin-go fails, casbin-rs fails or calls a missing value unequal; in strict it is unknown, and an unknown deny rule denies",
     ),
     ("text-in-text", "casbin-rs looks for a part of a text where strict demands a list"),
-    ("any-tenant", "casbin-rs knows no `*` in the tenant column"),
-    ("mapped-address", "casbin-rs takes an IPv4 address for the IPv6 address that maps it"),
+    ("any-tenant", "Casbin knows no `*` in the tenant column"),
+    ("mapped-address", "Casbin takes an IPv4 address for the IPv6 address that maps it"),
     (
         "context-effect",
         "casbin-rs does not read the effect of p2, p3, …: a rule that denies allows",
@@ -47,7 +51,7 @@ pub const DIFFERENCES: &[(&str, &str)] = &[
     ("priority-column", "casbin-rs does not order rows by a column `priority`"),
     ("strict-only", "casbin-rs cannot load this"),
     ("casbin-only", "strict cannot load this"),
-    ("empty-policy", "casbin-rs asks one row of empty cells where there are no rules"),
+    ("empty-policy", "Casbin asks one row of empty cells where there are no rules"),
 ];
 
 pub(super) fn find(findings: &mut Findings<'_>) {
@@ -55,6 +59,7 @@ pub(super) fn find(findings: &mut Findings<'_>) {
     if findings.subject.model.dialect != Dialect::Strict {
         return;
     }
+    go::find(findings);
     graphs(findings);
     for (model, rules) in definitions(findings) {
         of_model(findings, model);
@@ -73,15 +78,27 @@ fn other_dialect(findings: &mut Findings<'_>) {
     let subject = *findings.subject;
     let (dialect, id) = match subject.model.dialect {
         Dialect::Strict => (Dialect::CasbinRs, "strict-only"),
-        Dialect::CasbinRs => (Dialect::Strict, "casbin-only"),
+        _ => (Dialect::Strict, "casbin-only"),
     };
+    if let Err(errors) = load(findings, dialect) {
+        tell_errors(findings, id, &errors);
+    }
+}
+
+/// The model as another dialect reads it, if model and rows load and compile there.
+fn load(findings: &Findings<'_>, dialect: Dialect) -> Result<Model, Diagnostics> {
+    let subject = findings.subject;
     let (model_source, rows_source) = (subject.model_source, subject.rows_source);
-    let model = parse_model_with(model_source, dialect, &subject.model.functions);
-    let compiled = model.and_then(|model| {
-        let rows = parse_rows(rows_source, &model)?;
-        PolicySet::compile(&model, &rows, (model_source, rows_source), 0)
-    });
-    for error in compiled.err().iter().flatten().filter(|one| one.severity == Severity::Error) {
+    let model = parse_model_with(model_source, dialect, &subject.model.functions)?;
+    let rows = parse_rows(rows_source, &model)?;
+    PolicySet::compile(&model, &rows, (model_source, rows_source), 0)?;
+    Ok(model)
+}
+
+fn tell_errors(findings: &mut Findings<'_>, id: &str, errors: &Diagnostics) {
+    let subject = *findings.subject;
+    let (model_source, rows_source) = (subject.model_source, subject.rows_source);
+    for error in errors.iter().filter(|one| one.severity == Severity::Error) {
         let source = if error.file == rows_source.file { rows_source } else { model_source };
         let message = format!("{id}: {}, {}", what(id), error.message);
         findings.push(source, error.span, Code::DialectDifference, message, HELP);
@@ -107,7 +124,11 @@ fn tell(findings: &mut Findings<'_>, id: &'static str, place: Place<'_>) {
 const HELP: &str = "docs/reference/casbin-differences.md lists them";
 
 fn what(id: &str) -> &'static str {
-    DIFFERENCES.iter().find(|(known, _)| *known == id).map_or("", |(_, what)| what)
+    DIFFERENCES
+        .iter()
+        .chain(DIFFERENCES_OF_GO)
+        .find(|(known, _)| *known == id)
+        .map_or("", |(_, what)| what)
 }
 
 /// What differs in roles.
@@ -201,9 +222,9 @@ fn of_expression(findings: &mut Findings<'_>, model: &Model, expr: &Expr) {
     }
 }
 
-/// What differs in the cells that functions read as patterns, and in that of the tenant.
-fn of_cells(findings: &mut Findings<'_>, model: &Model, rules: &[Row<'_>]) {
-    let mut read: Vec<(Function, usize)> = Vec::new();
+/// The columns that functions read as patterns.
+fn pattern_columns(model: &Model) -> Vec<(Function, usize)> {
+    let mut read = Vec::new();
     model.matcher.walk(&mut |expr| {
         if let ExprKind::Call(function, arguments) = &expr.kind
             && let Some(ExprKind::Policy { column }) = arguments.get(1).map(|a| &a.kind)
@@ -211,6 +232,12 @@ fn of_cells(findings: &mut Findings<'_>, model: &Model, rules: &[Row<'_>]) {
             read.push((*function, *column));
         }
     });
+    read
+}
+
+/// What differs in the cells that functions read as patterns, and in that of the tenant.
+fn of_cells(findings: &mut Findings<'_>, model: &Model, rules: &[Row<'_>]) {
+    let read = pattern_columns(model);
     for row in rules {
         for (function, column) in &read {
             let Some(cell) = row.cells.get(*column) else { continue };

@@ -8,6 +8,7 @@ use crate::expr::error::ParseError;
 use crate::expr::parse::{Names, parse};
 use crate::model::entries::{DOMAIN_PATTERNS, Entry, ROLE_PATTERNS, Reader, SECTIONS};
 use crate::model::{Context, EffectRule, Model, RoleDefinition};
+use crate::policy::go_text::{brackets, escape_assertion};
 
 impl Reader<'_> {
     /// The model that the entries define.
@@ -59,7 +60,7 @@ impl Reader<'_> {
             let has = |section: &&str| self.find(&format!("{section}{name}")).is_some();
             // casbin knows no context of which a part is missing.
             let is_whole = ["r", "p", "e"].iter().all(has);
-            if self.dialect == Dialect::CasbinRs && !is_whole {
+            if self.dialect.is_casbin() && !(is_whole && self.is_reached(&name)) {
                 continue;
             }
             if let Some(model) = self.model(&name, roles, functions) {
@@ -67,6 +68,15 @@ impl Reader<'_> {
             }
         }
         contexts
+    }
+
+    /// Casbin for Go reads `r2`, `r3`, … up to the first that is not there.
+    fn is_reached(&self, name: &str) -> bool {
+        let last = name.parse::<usize>().unwrap_or(0);
+        let has = |at: usize| {
+            ["r", "p", "e", "m"].iter().all(|s| self.find(&format!("{s}{at}")).is_some())
+        };
+        self.dialect != Dialect::CasbinGo || (2..=last.min(self.entries.len())).all(has)
     }
 
     /// The definitions of one context; what it does not define are those of the model.
@@ -83,6 +93,9 @@ impl Reader<'_> {
         let [r, p, e, m] = ["r", "p", "e", "m"].map(key);
         let (request, policy) = (self.names(&r), self.names(&p));
         let effect = self.effect(&e, &p);
+        if effect == Some(EffectRule::SubjectPriority) {
+            self.check_subject_priority(&e, roles);
+        }
         let (matcher_text, _) = self.required(&m)?;
         if request.is_empty() || policy.is_empty() {
             return None;
@@ -95,8 +108,16 @@ impl Reader<'_> {
             functions,
             dialect: self.dialect,
         };
-        let matcher =
-            parse(&matcher_text, names).map_err(|errors| self.matcher_errors(&m, &errors));
+        let go_text;
+        let text = match self.dialect {
+            Dialect::CasbinGo => {
+                go_text = brackets(&matcher_text);
+                self.check_domain_pattern(&go_text, &m, roles);
+                go_text.as_str()
+            }
+            _ => matcher_text.as_str(),
+        };
+        let matcher = parse(text, names).map_err(|errors| self.matcher_errors(&m, &errors));
         let span = |key: &str| self.find(key).map_or(Span::default(), |entry| entry.span);
         Some(Model {
             request_span: span(&r),
@@ -113,6 +134,26 @@ impl Reader<'_> {
             matcher_text,
             contexts: Vec::new(),
         })
+    }
+
+    /// Casbin for Go orders rules by the links of `g`, and demands them.
+    fn check_subject_priority(&mut self, key: &str, roles: &[RoleDefinition]) {
+        if self.dialect == Dialect::CasbinGo && roles.iter().all(|role| role.name != "g") {
+            let span = self.find(key).map_or(Span::default(), |entry| entry.span);
+            let message = "`subjectPriority` needs a `g` under [role_definition]";
+            self.diagnostic(span, Code::UnsupportedDefinition, message, None);
+        }
+    }
+
+    /// Casbin for Go makes tenants of links patterns where the matcher says so.
+    fn check_domain_pattern(&mut self, matcher: &str, key: &str, roles: &[RoleDefinition]) {
+        let is_pattern = escape_assertion(matcher).contains("keyMatch(r_dom, p_dom)");
+        if is_pattern && roles.iter().any(|role| role.arity == 3) {
+            let span = self.find(key).map_or(Span::default(), |entry| entry.span);
+            let message = "`keyMatch(r.dom, p.dom)` makes the tenants of links patterns in Go";
+            let help = "use the dialect strict, with `g = keyMatch` under [domain_patterns]";
+            self.diagnostic(span, Code::UnsupportedDefinition, message, Some(help));
+        }
     }
 
     fn find(&self, key: &str) -> Option<&Entry> {
@@ -157,6 +198,8 @@ impl Reader<'_> {
             let shape: String = entry.value.split_whitespace().collect();
             let (places, is_timed) = match shape.strip_suffix(",(_,_)") {
                 Some(places) if self.dialect == Dialect::Strict => (places, true),
+                // With a tenant, Go asks only the first link of a chain for its times.
+                Some("_,_") if self.dialect == Dialect::CasbinGo => ("_,_", true),
                 _ => (shape.as_str(), false),
             };
             match places {

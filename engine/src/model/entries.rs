@@ -112,8 +112,14 @@ impl<'a> Reader<'a> {
         let mut value = String::new();
         let mut places = Vec::new();
         for piece in std::iter::once(start).chain(pieces.iter().skip(1).copied()) {
+            let is_go = self.dialect == Dialect::CasbinGo;
+            if is_go && !places.is_empty() {
+                value.push(' ');
+            }
             places.push((value.len(), self.source.span_of(piece).start));
-            value.push_str(piece);
+            // Go ends each line at a comment.
+            let end = piece.find(['#', ';']).filter(|_| is_go).unwrap_or(piece.len());
+            value.push_str(piece.get(..end).unwrap_or(piece));
         }
         if let Some(hash) = value.find('#') {
             if self.dialect == Dialect::Strict {
@@ -150,7 +156,7 @@ impl<'a> Reader<'a> {
                 let message = format!("`{}` is defined twice", entry.key);
                 self.diagnostic(entry.span, Code::DuplicateDefinition, message, None);
             }
-            (Some(index), Dialect::CasbinRs) => {
+            (Some(index), Dialect::CasbinRs | Dialect::CasbinGo) => {
                 if let Some(known) = self.entries.get_mut(index) {
                     *known = entry;
                 }

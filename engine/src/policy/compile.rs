@@ -11,6 +11,7 @@ use crate::model::{Model, parse_model};
 use crate::policy::PolicySet;
 use crate::policy::compile::facts::Budget;
 use crate::policy::describe::{Described, describe};
+use crate::policy::go_text::escape_assertion;
 use crate::policy::row_expressions::{self, RowExpressions};
 use crate::policy::rows::{Row, Rows, parse_rows};
 use crate::text::Texts;
@@ -76,7 +77,7 @@ impl PolicySet {
         let matcher = compiler.matcher();
         let described = compiler.described();
         let phantom_row;
-        let phantom = model.dialect == Dialect::CasbinRs && rows.rules.is_empty();
+        let phantom = asks_no_row(model, rows);
         let rules = match phantom {
             true => {
                 phantom_row = [Row { cells: vec![""; model.policy.len()], line: 0 }];
@@ -104,6 +105,19 @@ impl PolicySet {
             }),
             _ => Err(compiler.diagnostics),
         }
+    }
+}
+
+/// Casbin asks one row of empty cells where there are no rules; in Go also where the matcher reads no cell.
+pub(crate) fn asks_no_row(model: &Model, rows: &Rows<'_>) -> bool {
+    let reads_cells = || {
+        let text = escape_assertion(&model.matcher_text);
+        text.contains(&format!("{}_", model.prefixes.1))
+    };
+    match model.dialect {
+        Dialect::Strict => false,
+        Dialect::CasbinRs => rows.rules.is_empty(),
+        Dialect::CasbinGo => rows.rules.is_empty() || !reads_cells(),
     }
 }
 
@@ -145,7 +159,7 @@ impl Compiler<'_> {
         let compiled = row_expressions::compile(self.model, rules, self.rows_source, code, found);
         let compiled = compiled.and_then(|all| match self.model.dialect {
             Dialect::CasbinRs => self.code.add_probes().map(|()| all),
-            Dialect::Strict => Ok(all),
+            Dialect::Strict | Dialect::CasbinGo => Ok(all),
         });
         compiled.map_err(|refused| self.refused(refused)).unwrap_or_default()
     }

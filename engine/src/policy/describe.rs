@@ -133,7 +133,7 @@ impl PolicySet {
         let fare = self.described.iter().map(|conjuncts| {
             let truth = |described: &Described| match self.dialect {
                 Dialect::Strict => machine.truth(described.node, rule as usize),
-                Dialect::CasbinRs => machine.casbin_truth(described.node, rule as usize).ok(),
+                _ => self.casbin_truth(&mut machine, described.node, rule as usize).ok(),
             };
             let truths: Vec<Option<bool>> = conjuncts.iter().map(truth).collect();
             Nearest { rule, conjuncts, truths }

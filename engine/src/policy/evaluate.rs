@@ -1,13 +1,15 @@
 //! The answer of a policy: which rows match, and what their effects make together.
 //!
 //! `strict` asks the layout, or every row where the layout cannot say; both find the same three
-//! ordinals, and `conclude` turns them into the verdict. `casbin-rs` walks the rows in order.
+//! ordinals, and `conclude` turns them into the verdict. Casbin's dialects walk the rows in order.
 
 mod by_index;
 mod by_layout;
 
 use crate::bounds::FUEL_PER_DECISION;
 use crate::dialect::Dialect;
+use crate::expr::code::NodeId;
+use crate::expr::eval_casbin::Fault;
 use crate::expr::eval_strict::Machine;
 use crate::model::EffectRule;
 use crate::now::Now;
@@ -123,7 +125,7 @@ impl PolicySet {
         reads: &mut impl Reads,
     ) -> Verdict {
         match (self.dialect, &self.index) {
-            (Dialect::CasbinRs, _) => self.walk(&mut self.machine(tuple, now)),
+            (Dialect::CasbinRs | Dialect::CasbinGo, _) => self.walk(&mut self.machine(tuple, now)),
             (Dialect::Strict, Some(index)) => self.ask(index, tuple, now, reads),
             (Dialect::Strict, None) => self.evaluate_by_scan(tuple, now),
         }
@@ -162,7 +164,7 @@ impl PolicySet {
     }
 
     fn scan(&self, machine: &mut Machine<'_>) -> Verdict {
-        if self.dialect == Dialect::CasbinRs {
+        if self.dialect.is_casbin() {
             return self.walk(machine);
         }
         let mut first = First::default();
@@ -178,7 +180,22 @@ impl PolicySet {
         let mut machine = self.machine(tuple, now);
         match self.dialect {
             Dialect::Strict => machine.truth(self.matcher, rule as usize),
-            Dialect::CasbinRs => machine.casbin_truth(self.matcher, rule as usize).ok(),
+            _ => self.casbin_truth(&mut machine, self.matcher, rule as usize).ok(),
+        }
+    }
+
+    /// Whether a node holds for a row, as the Casbin of the dialect says it.
+    pub(super) fn casbin_truth(
+        &self,
+        machine: &mut Machine<'_>,
+        node: NodeId,
+        row: usize,
+    ) -> Result<bool, Fault> {
+        match self.dialect {
+            Dialect::CasbinGo if self.phantom && !self.code.evals.is_empty() => Err(Fault),
+            Dialect::CasbinGo if self.phantom => machine.go_truth_without_row(node),
+            Dialect::CasbinGo => machine.go_truth(node, row),
+            _ => machine.casbin_truth(node, row),
         }
     }
 
@@ -208,7 +225,7 @@ impl PolicySet {
         }
     }
 
-    /// casbin-rs: rows in order, the first error or the deciding effect ends the walk.
+    /// Casbin: rows in order, the first error or the deciding effect ends the walk.
     fn walk(&self, machine: &mut Machine<'_>) -> Verdict {
         let mut allowed = None;
         for row in 0..self.facts.rows() {
@@ -216,7 +233,7 @@ impl PolicySet {
             let faulty = self.facts.faulty.get(row).copied().unwrap_or(true);
             let truth = match faulty {
                 true => return Verdict::Error { rule: Some(rule) },
-                false => machine.casbin_truth(self.matcher, row),
+                false => self.casbin_truth(machine, self.matcher, row),
             };
             let effect = match truth {
                 Err(_) => return Verdict::Error { rule: (!self.phantom).then_some(rule) },
@@ -225,7 +242,10 @@ impl PolicySet {
                 Ok(true) => self.facts.effect(row),
             };
             match (self.effect_rule, effect) {
-                (EffectRule::AllowOverride | EffectRule::Priority, Effect::Allow) => {
+                (
+                    EffectRule::AllowOverride | EffectRule::Priority | EffectRule::SubjectPriority,
+                    Effect::Allow,
+                ) => {
                     return Verdict::Allow { rule: Some(rule) };
                 }
                 (EffectRule::AllowOverride, _) | (_, Effect::Indeterminate) => {}
@@ -249,7 +269,7 @@ mod tests {
     /// Without steps left nothing is allowed, not even what only needs that nothing denies.
     #[test]
     fn a_decision_out_of_fuel_is_an_error() {
-        for dialect in [Dialect::Strict, Dialect::CasbinRs] {
+        for dialect in [Dialect::Strict, Dialect::CasbinRs, Dialect::CasbinGo] {
             for effect in ["some(where (p.eft == allow))", "!some(where (p.eft == deny))"] {
                 let model = format!(
                     "[request_definition]\nr = sub\n[policy_definition]\np = sub, eft\n\

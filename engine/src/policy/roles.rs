@@ -1,8 +1,8 @@
 //! Role membership: who reaches which role, answered from closures made at load.
 //!
 //! `strict` has a graph per role definition and tenant and refuses chains beyond `ROLE_DEPTH_MAX`;
-//! `casbin-rs` has one graph for all definitions and its own way of counting levels. Both become
-//! the same table: (graph, name) → sorted ids of everything reached, the name itself included.
+//! `casbin-go` too, and cuts them; `casbin-rs` has one graph for all definitions and its own way of counting levels.
+//! All become the same table: (graph, name) → sorted ids of everything reached, the name itself included.
 
 mod graph;
 pub(crate) mod patterned;
@@ -126,6 +126,7 @@ impl Roles {
                 let reached = match dialect {
                     Dialect::Strict => graph.reach(name),
                     Dialect::CasbinRs => Ok(graph.casbin_reach(name)),
+                    Dialect::CasbinGo => graph.reach_at_most(name),
                 };
                 match reached {
                     Ok(reached) => roles.keep(*key, name, reached),

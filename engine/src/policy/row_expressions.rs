@@ -8,6 +8,7 @@ use crate::expr::code::{Code, NodeId, Refused};
 use crate::expr::error::ParseError;
 use crate::expr::parse::parse;
 use crate::model::Model;
+use crate::policy::go_text::escape_assertion;
 use crate::policy::rows::Row;
 use std::collections::HashMap;
 
@@ -23,7 +24,7 @@ pub(crate) struct RowExpressions {
 /// Compiles all of them, each text once if it reads no cell.
 ///
 /// # Errors
-/// Too many request values, a list where none may stand. What does not parse is a finding, in `casbin-rs` a fault.
+/// Too many request values, a list where none may stand. What does not parse is a finding, for Casbin's dialects a fault.
 pub(crate) fn compile(
     model: &Model,
     rules: &[Row<'_>],
@@ -69,7 +70,23 @@ pub(crate) fn compile(
     Ok(all)
 }
 
-fn expression(model: &Model, text: &str) -> Result<Expr, Vec<ParseError>> {
+/// A row's own expression, as it is written.
+///
+/// # Errors
+/// What does not parse, or asks for an expression in turn.
+pub(crate) fn expression(model: &Model, text: &str) -> Result<Expr, Vec<ParseError>> {
+    let go_text;
+    let text = match model.dialect {
+        Dialect::CasbinGo => {
+            if let Some(at) = text.find('\\') {
+                let message = "a backslash has no fixed meaning in a row's expression".to_owned();
+                return Err(vec![ParseError::new(DiagnosticCode::Syntax, at, at + 1, message)]);
+            }
+            go_text = escape_assertion(text);
+            go_text.as_str()
+        }
+        _ => text,
+    };
     let expr = parse(text, model.names())?;
     let mut nested = Vec::new();
     expr.walk(&mut |expr| {

@@ -1,8 +1,9 @@
 //! policy.csv: rows of rules and role links, each with the line it came from.
 //!
 //! `strict` refuses what Casbin passes over in silence (see docs/reference/casbin-differences.md);
-//! `casbin-rs` reads as the `casbin` crate does. Cells are slices of the file.
+//! Casbin's dialects read as Casbin does (`go` below is that of Go). Cells are slices of the file.
 
+mod go;
 mod seen;
 
 use crate::bounds::{FILE_BYTES_MAX, RULES_MAX};
@@ -84,6 +85,7 @@ fn parse_at_most<'a>(
         rows: Rows::none(model),
         seen: Seen::default(),
         casbin_seen: HashSet::new(),
+        go_seen: HashSet::new(),
         diagnostics: Diagnostics::default(),
     };
     if source.text.len() > FILE_BYTES_MAX {
@@ -96,6 +98,7 @@ fn parse_at_most<'a>(
         match model.dialect {
             Dialect::Strict => reader.strict(line, number),
             Dialect::CasbinRs => reader.casbin(line, number),
+            Dialect::CasbinGo => reader.go(line, number),
         }
         if reader.diagnostics.is_full() {
             break;
@@ -106,9 +109,13 @@ fn parse_at_most<'a>(
     }
     reader.check_priorities();
     let rows = &mut reader.rows;
-    order(&mut rows.rules, &rows.links, model);
+    order(&mut rows.rules, &rows.links, model, model.effect);
     for (rules, context) in rows.contexts.iter_mut().zip(&model.contexts) {
-        order(rules, &rows.links, &context.model);
+        let effect = match model.dialect {
+            Dialect::CasbinGo => model.effect,
+            _ => context.model.effect,
+        };
+        order(rules, &rows.links, &context.model, effect);
     }
     match reader.diagnostics.has_errors() {
         true => Err(reader.diagnostics),
@@ -122,6 +129,8 @@ struct Reader<'a, 'm> {
     rows: Rows<'a>,
     seen: Seen,
     casbin_seen: HashSet<(&'a str, Vec<&'a str>)>,
+    /// Rows as Go compares them: their cells joined by commas.
+    go_seen: HashSet<String>,
     diagnostics: Diagnostics,
 }
 
@@ -232,16 +241,7 @@ impl<'a> Reader<'a, '_> {
     fn rule(&mut self, context: Option<usize>, row: Row<'a>, text: &str) -> bool {
         let found = context.and_then(|index| self.model.contexts.get(index));
         let model = found.map_or(self.model, |context| &context.model);
-        let columns = &model.policy;
-        if row.cells.len() != columns.len() {
-            let message = format!(
-                "this rule has {} fields, `{}` has {} ({})",
-                row.cells.len(),
-                model.prefixes.1,
-                columns.len(),
-                columns.join(", ")
-            );
-            self.error(text, Code::FieldCount, message);
+        if !self.has_columns(model, &row, text) {
             return false;
         }
         let effect = model.effect_column().and_then(|column| row.cells.get(column));
@@ -253,6 +253,23 @@ impl<'a> Reader<'a, '_> {
         match context.and_then(|index| self.rows.contexts.get_mut(index)) {
             Some(rules) => rules.push(row),
             None => self.rows.rules.push(row),
+        }
+        true
+    }
+
+    /// Whether a rule has a cell for each column.
+    fn has_columns(&mut self, model: &Model, row: &Row<'_>, text: &str) -> bool {
+        let columns = &model.policy;
+        if row.cells.len() != columns.len() {
+            let message = format!(
+                "this rule has {} fields, `{}` has {} ({})",
+                row.cells.len(),
+                model.prefixes.1,
+                columns.len(),
+                columns.join(", ")
+            );
+            self.error(text, Code::FieldCount, message);
+            return false;
         }
         true
     }

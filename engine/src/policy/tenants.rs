@@ -60,9 +60,9 @@ pub fn split<'a>(
         }
     }
     for own in tenants.values_mut() {
-        order(&mut own.rules, &own.links, model);
+        order(&mut own.rules, &own.links, model, model.effect);
         for (rules, context) in own.contexts.iter_mut().zip(&model.contexts) {
-            order(rules, &own.links, &context.model);
+            order(rules, &own.links, &context.model, context.model.effect);
         }
     }
     Ok(tenants.into_iter().map(|(tenant, own)| (tenant.to_owned(), own)).collect())

@@ -3,8 +3,8 @@
 use crate::bind::{Binding, Part};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Source};
 use crate::expr::ast::{Expr, ExprKind, Operator};
-use crate::expr::parse::parse;
 use crate::model::Model;
+use crate::policy::row_expressions::expression;
 use crate::policy::rows::Rows;
 use crate::schema::{Kind, Rule, Schema};
 use crate::value::Value;
@@ -29,7 +29,7 @@ pub fn violations(
         for column in checker.own_columns() {
             for row in rules {
                 let Some(text) = row.cells.get(column) else { continue };
-                let Ok(expr) = parse(text, model.names()) else { continue };
+                let Ok(expr) = expression(model, text) else { continue };
                 for (code, message) in checker.expression(&expr) {
                     let span = rows_source.span_of(text);
                     found.push(Diagnostic::error(rows_source, span, code, message));

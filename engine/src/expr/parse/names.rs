@@ -14,7 +14,11 @@ impl Parser<'_> {
             "true" | "false" => {
                 return Ok(Expr { kind: ExprKind::Bool(name == "true"), start, end });
             }
-            _ if self.is_prefix(name) && self.next_is(&Kind::Dot) => {
+            // Go has rewritten those that it reads.
+            _ if self.is_prefix(name)
+                && self.next_is(&Kind::Dot)
+                && self.names.dialect != Dialect::CasbinGo =>
+            {
                 self.at += 1;
                 let Some(Token { kind: Kind::Name(member), end, .. }) = self.next() else {
                     let message = format!("`{name}.` needs a name behind the point");
@@ -27,7 +31,7 @@ impl Parser<'_> {
         if is_definition(name) && self.next_is(&Kind::Dot) {
             return Ok(self.foreign(name, start, end));
         }
-        if self.names.dialect == Dialect::CasbinRs {
+        if self.names.dialect.is_casbin() {
             let (request, policy) = self.names.prefixes;
             for side in [request, policy] {
                 let member = name.strip_prefix(side).and_then(|rest| rest.strip_prefix('_'));

@@ -1,7 +1,6 @@
 //! Facts to an index: the matcher's conjunctions, finite sets of expressions, one table for each.
 
 use crate::diagnostic::{Code as DiagnosticCode, Diagnostic, Span};
-use crate::dialect::Dialect;
 use crate::model::EffectRule;
 use crate::policy::alternatives::{Test, alternatives};
 use crate::policy::compile::Compiler;
@@ -11,7 +10,7 @@ use std::collections::HashMap;
 
 impl Compiler<'_> {
     pub(super) fn index(&mut self, facts: &mut Facts) -> Option<Index> {
-        if self.model.dialect == Dialect::CasbinRs || self.diagnostics.has_errors() {
+        if self.model.dialect.is_casbin() || self.diagnostics.has_errors() {
             return None;
         }
         if self.model.effect == EffectRule::DenyOverride {

@@ -1,4 +1,4 @@
-//! One graph of role links, and how far it reaches: breadth first in `strict`, as casbin walks in `casbin-rs`.
+//! One graph of role links, and how far it reaches: breadth first in `strict` and Go, as casbin walks in `casbin-rs`.
 
 use crate::bounds::{ROLE_DEPTH_MAX, ROLES_PER_SUBJECT_MAX};
 use std::collections::{HashMap, VecDeque};
@@ -28,6 +28,19 @@ impl Graph {
 
     /// Breadth first up to `ROLE_DEPTH_MAX` hops; a longer chain is refused, never cut.
     pub(super) fn reach(&self, name: u32) -> Result<Vec<u32>, String> {
+        match self.breadth_first(name)? {
+            (reached, true) => Ok(reached),
+            (_, false) => Err(format!("reaches a role over more than {ROLE_DEPTH_MAX} hops")),
+        }
+    }
+
+    /// The same, a longer chain cut: as Casbin for Go walks.
+    pub(super) fn reach_at_most(&self, name: u32) -> Result<Vec<u32>, String> {
+        self.breadth_first(name).map(|(reached, _)| reached)
+    }
+
+    /// What is reached within `ROLE_DEPTH_MAX` hops, and whether that is all.
+    fn breadth_first(&self, name: u32) -> Result<(Vec<u32>, bool), String> {
         let mut reached = vec![name];
         let mut level = vec![name];
         for depth in 0..=ROLE_DEPTH_MAX {
@@ -44,13 +57,14 @@ impl Graph {
                 break;
             }
             if depth == ROLE_DEPTH_MAX {
-                return Err(format!("reaches a role over more than {ROLE_DEPTH_MAX} hops"));
+                reached.truncate(reached.len() - next.len());
+                return Ok((reached, false));
             }
             level = next;
         }
         match reached.len() > ROLES_PER_SUBJECT_MAX {
             true => Err(format!("reaches more than {ROLES_PER_SUBJECT_MAX} roles")),
-            false => Ok(reached),
+            false => Ok((reached, true)),
         }
     }
 
