@@ -6,6 +6,7 @@
 //! into `Report`, a call here.
 
 mod bucket;
+mod change;
 mod counting;
 mod decide;
 mod door;

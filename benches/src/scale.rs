@@ -35,6 +35,7 @@ pub(crate) fn measure(report: &mut Report) {
     let (bytes, state) = memory(|| load(report, "scale.rows_1000000.load_ms", MODEL, &rows));
     let per_row = (bytes - texts) / 1e6;
     report.put("scale.rows_1000000.bytes_per_row_beyond_texts", per_row);
+    crate::change::measure(report, MODEL, &rows, 1_000_000, &state);
     drop(state);
     let rows = tenants();
     let (bytes, state) =

@@ -7,6 +7,10 @@
 pub const AUTOMATA_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Conjunctions that one matcher may become; more and the policy is scanned row by row.
 pub const ALTERNATIVES_MAX: usize = 8;
+/// Names whose roles one change of links may touch without its policy being compiled again.
+pub const CHANGED_MEMBERS_MAX: usize = 4 * 1024;
+/// Rows that one change may hold, likewise: each decision asks those that came.
+pub const CHANGED_ROWS_MAX: usize = 64;
 /// Attributes that one request may carry.
 pub const ATTRIBUTES_MAX: usize = 128;
 /// Levels of an attribute below `properties` or `context`.
@@ -78,6 +82,8 @@ bounds! {
     ATTRIBUTES_MAX "attributes",
     ATTRIBUTE_DEPTH_MAX "levels",
     AUTOMATA_BYTES_MAX "bytes",
+    CHANGED_MEMBERS_MAX "names",
+    CHANGED_ROWS_MAX "rows",
     CUSTOM_ARGUMENTS_MAX "arguments",
     DIAGNOSTICS_MAX "diagnostics",
     DIMENSIONS_MAX "dimensions",

@@ -402,6 +402,12 @@ impl TenantState {
         self
     }
 
+    /// The same with another policy of the same model.
+    #[must_use]
+    pub fn with_policy(&self, policy: Arc<PolicySet>) -> TenantState {
+        TenantState { policy, ..self.clone() }
+    }
+
     /// The policy, which a state of another version may share.
     pub fn policy(&self) -> &Arc<PolicySet> {
         &self.policy

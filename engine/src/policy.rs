@@ -7,6 +7,7 @@
 
 pub(crate) mod alternatives;
 pub(crate) mod casbin_text;
+pub mod change;
 pub mod compile;
 pub(crate) mod describe;
 pub mod evaluate;
@@ -28,14 +29,15 @@ use crate::model::EffectRule;
 use crate::policy::describe::Described;
 use crate::policy::facts::Facts;
 use crate::policy::index::Index;
+use std::sync::Arc;
 
-/// One tenant's compiled policy. Immutable.
+/// One tenant's compiled policy. Immutable; a copy shares all that is large.
 #[derive(Debug, Clone)]
 pub struct PolicySet {
     pub(crate) dialect: Dialect,
     pub(crate) effect_rule: EffectRule,
     /// Boxed, as the facts: what the layout answers does not look there.
-    pub(crate) code: Box<Code>,
+    pub(crate) code: Arc<Code>,
     pub(crate) matcher: NodeId,
     pub(crate) facts: Box<Facts>,
     /// `None`: every row is asked (Casbin's dialects, or a matcher beyond `ALTERNATIVES_MAX`).
@@ -90,7 +92,8 @@ impl PolicySet {
         (set, at)
     }
 
-    /// How many rules the set holds, its contexts' not counted.
+    /// How many rules the set holds, its contexts' not counted. Of a changed policy those that went are counted, too:
+    /// no rule takes their ordinals.
     pub fn rule_count(&self) -> usize {
         if self.phantom { 0 } else { self.facts.rows() }
     }
@@ -98,14 +101,13 @@ impl PolicySet {
     /// The line of policy.csv that a rule came from.
     pub fn rule_line(&self, rule: u32) -> u32 {
         let (set, rule) = self.holder(rule);
-        set.facts.lines.get(rule).copied().unwrap_or(0)
+        set.facts.line(rule)
     }
 
     /// The cells of a rule as written.
     pub fn rule_cells(&self, rule: u32) -> impl Iterator<Item = &str> {
         let (set, rule) = self.holder(rule);
-        let start = rule * set.facts.columns;
-        let cells = set.facts.cells.get(start..start + set.facts.columns).unwrap_or(&[]);
+        let cells = set.facts.cells(rule);
         cells.iter().map(|id| set.facts.texts.get(*id))
     }
 

@@ -1,16 +1,25 @@
 //! Interned text: every distinct cell and name of a policy once, with a small id.
 //!
 //! The hash only finds the place; the text is always compared, so a collision costs time and never
-//! an answer. The seed is an argument: nothing here draws random numbers.
+//! an answer. The seed is an argument: nothing here draws random numbers. A copy shares what it was copied from, and
+//! keeps what it interns later beside it.
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use std::hash::BuildHasher;
+use std::sync::Arc;
 
 /// Text to id and back.
 #[derive(Clone)]
 pub(crate) struct Texts {
     hasher: FixedState,
+    shared: Arc<Layer>,
+    /// What was interned after the rest was shared; its ids follow.
+    own: Layer,
+}
+
+#[derive(Clone, Default)]
+struct Layer {
     ids: HashTable<u32>,
     arena: String,
     ends: Vec<u32>,
@@ -18,51 +27,91 @@ pub(crate) struct Texts {
 
 impl std::fmt::Debug for Texts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Texts").field("count", &self.ends.len()).finish_non_exhaustive()
+        let count = self.shared.ends.len() + self.own.ends.len();
+        f.debug_struct("Texts").field("count", &count).finish_non_exhaustive()
     }
 }
 
 impl Texts {
     pub(crate) fn new(seed: u64) -> Texts {
         let hasher = FixedState::with_seed(seed);
-        Texts { hasher, ids: HashTable::new(), arena: String::new(), ends: Vec::new() }
+        Texts { hasher, shared: Arc::default(), own: Layer::default() }
     }
 
     /// The id of `text`, made if it is new.
     pub(crate) fn intern(&mut self, text: &str) -> u32 {
-        if let Some(id) = self.find(text) {
+        let hash = self.hasher.hash_one(text);
+        if let Some(id) = self.find_hashed(hash, text) {
             return id;
         }
-        let id = u32::try_from(self.ends.len()).unwrap_or(u32::MAX);
-        self.arena.push_str(text);
-        self.ends.push(u32::try_from(self.arena.len()).unwrap_or(u32::MAX));
-        let (hasher, arena, ends) = (&self.hasher, &self.arena, &self.ends);
-        self.ids.insert_unique(hasher.hash_one(text), id, |id| {
-            hasher.hash_one(slice(arena, ends, *id))
-        });
-        id
+        let first_own = self.first_own();
+        match Arc::get_mut(&mut self.shared).filter(|_| self.own.ends.is_empty()) {
+            Some(layer) => layer.put(&self.hasher, hash, text),
+            None => first_own.saturating_add(self.own.put(&self.hasher, hash, text)),
+        }
     }
 
     /// The id of `text`, if any row or link holds it.
     pub(crate) fn find(&self, text: &str) -> Option<u32> {
-        self.ids.find(self.hasher.hash_one(text), |id| self.get(*id) == text).copied()
+        self.find_hashed(self.hasher.hash_one(text), text)
+    }
+
+    fn find_hashed(&self, hash: u64, text: &str) -> Option<u32> {
+        let found = self.shared.find(hash, text);
+        if found.is_some() || self.own.ends.is_empty() {
+            return found;
+        }
+        self.own.find(hash, text).map(|id| id.saturating_add(self.first_own()))
     }
 
     /// The text of an id.
     pub(crate) fn get(&self, id: u32) -> &str {
-        slice(&self.arena, &self.ends, id)
+        match id.checked_sub(self.first_own()) {
+            None => self.shared.get(id),
+            Some(id) => self.own.get(id),
+        }
+    }
+
+    /// Whether an id is one of those that were interned after the rest was shared.
+    pub(crate) fn is_own(&self, id: u32) -> bool {
+        id >= self.first_own()
+    }
+
+    fn first_own(&self) -> u32 {
+        u32::try_from(self.shared.ends.len()).unwrap_or(u32::MAX)
     }
 
     /// Gives back the room that no text took.
     pub(crate) fn shrink(&mut self) {
-        self.arena.shrink_to_fit();
-        self.ends.shrink_to_fit();
-        let (hasher, arena, ends) = (&self.hasher, &self.arena, &self.ends);
-        self.ids.shrink_to_fit(|id| hasher.hash_one(slice(arena, ends, *id)));
+        if let Some(layer) = Arc::get_mut(&mut self.shared) {
+            layer.arena.shrink_to_fit();
+            layer.ends.shrink_to_fit();
+            let (hasher, arena, ends) = (&self.hasher, &layer.arena, &layer.ends);
+            layer.ids.shrink_to_fit(|id| hasher.hash_one(slice(arena, ends, *id)));
+        }
     }
 
     pub(crate) fn hasher(&self) -> FixedState {
         self.hasher.clone()
+    }
+}
+
+impl Layer {
+    fn put(&mut self, hasher: &FixedState, hash: u64, text: &str) -> u32 {
+        let id = u32::try_from(self.ends.len()).unwrap_or(u32::MAX);
+        self.arena.push_str(text);
+        self.ends.push(u32::try_from(self.arena.len()).unwrap_or(u32::MAX));
+        let (arena, ends) = (&self.arena, &self.ends);
+        self.ids.insert_unique(hash, id, |id| hasher.hash_one(slice(arena, ends, *id)));
+        id
+    }
+
+    fn find(&self, hash: u64, text: &str) -> Option<u32> {
+        self.ids.find(hash, |id| self.get(*id) == text).copied()
+    }
+
+    fn get(&self, id: u32) -> &str {
+        slice(&self.arena, &self.ends, id)
     }
 }
 
@@ -123,5 +172,11 @@ mod tests {
         assert_eq!(ids, [0, 1, 2, 1, 0]);
         assert_eq!((texts.get(2), texts.get(0)), ("bc", ""));
         assert_eq!(texts.find("b"), None);
+        let mut copy = texts.clone();
+        let ids: Vec<u32> = ["d", "bc", "e", "d"].iter().map(|t| copy.intern(t)).collect();
+        assert_eq!(ids, [3, 2, 4, 3], "new texts follow those that are shared");
+        assert_eq!((copy.get(3), copy.get(4), copy.find("e")), ("d", "e", Some(4)));
+        drop(texts);
+        assert_eq!((copy.intern("f"), copy.get(5), copy.find("x")), (5, "f", None));
     }
 }

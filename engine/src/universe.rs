@@ -100,7 +100,7 @@ impl Reader<'_> {
             self.put(slot, []);
         }
         self.node(self.policy.matcher);
-        for root in self.policy.facts.row_evals.iter().filter(|root| **root != NodeId::MAX) {
+        for root in self.policy.facts.loaded.row_evals.iter().filter(|root| **root != NodeId::MAX) {
             self.node(*root);
         }
     }

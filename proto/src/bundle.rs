@@ -4,11 +4,13 @@
 //! and how their findings come together. `section` turns them into what a bundle carries,
 //! `container` signs and opens bundles, `key` holds the keys, `codec` the bytes.
 
+mod changed;
 mod codec;
 mod container;
 mod key;
 mod section;
 
+pub use changed::changed;
 pub use container::{
     Bundle, BundleError, Manifest, SectionEntry, SectionKind, check_floor, entry, open, peek, seal,
 };

@@ -2,7 +2,8 @@
 //!
 //! The folder is the truth: an edit is served or refused as a whole, a folder that vanished serves
 //! nobody. What does not compile keeps its last good tenants: those in memory, else those of the
-//! bundles on the disk. A change of limits alone compiles no policy.
+//! bundles on the disk. A change of limits alone compiles no policy. A change of a few rows is served
+//! at once, beside what was compiled; the next look compiles the folder whole.
 
 use crate::log;
 use crate::metrics::Metrics;
@@ -15,6 +16,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tollgate_engine::{Code, Diagnostic, Diagnostics, PolicySet, Source, TenantState, Version};
 use tollgate_proto::bundle::{self, FILES, File, Options};
+
+/// A smaller policy.csv compiles in less time than a person notices, and is compiled at once.
+const COMPILED_AT_ONCE_BYTES: usize = 128 * 1024;
 
 /// Tenants by name; `None`: known, but no configuration of it ever loaded.
 pub(crate) type Served = Tenants<Option<Arc<TenantState>>>;
@@ -34,6 +38,8 @@ struct Folder {
     name: String,
     files: Vec<(String, Vec<u8>)>,
     tenants: Vec<Arc<TenantState>>,
+    /// What was served before a few rows changed that are served, but not compiled yet.
+    compiled: Option<Vec<Arc<TenantState>>>,
     error: Option<String>,
     since_ms: u64,
 }
@@ -48,10 +54,17 @@ impl Loader {
     /// Takes in what a look saw; the tenants if anything is to be served differently.
     pub(crate) fn update(&mut self, seen: Seen, now_ms: u64, metrics: &Metrics) -> Option<Served> {
         self.vault.write_pending(metrics);
-        if seen == self.seen {
-            return None;
-        }
         let mut changed = false;
+        if seen == self.seen {
+            let half = |(path, folder): (&PathBuf, &Folder)| {
+                folder.compiled.as_ref().map(|_| path.clone())
+            };
+            for path in self.folders.iter().filter_map(half).collect::<Vec<_>>() {
+                self.compile(&path, &[], now_ms, metrics);
+                changed = true;
+            }
+            return changed.then(|| self.served());
+        }
         let gone: Vec<PathBuf> =
             self.folders.keys().filter(|path| !seen.contains_key(*path)).cloned().collect();
         for path in gone {
@@ -68,20 +81,66 @@ impl Loader {
         changed.then(|| self.served())
     }
 
-    /// Reads and compiles one folder; false if its content is what it was.
+    /// Reads one folder and serves it; false if its content is what it was.
     fn reload(&mut self, path: &Path, now_ms: u64, metrics: &Metrics) -> bool {
         let files = read_files(path);
-        let name = path.file_name().map_or("default".into(), |name| name.to_string_lossy());
         let folder = self.folders.entry(path.to_path_buf()).or_default();
         if folder.files == files && folder.since_ms != 0 {
             return false;
         }
-        let borrowed = borrow(&files);
-        let known = match folder.error.is_none() && alike(&folder.files, &files) {
+        folder.name =
+            path.file_name().map_or("default".into(), |name| name.to_string_lossy()).into_owned();
+        let is_settled = folder.error.is_none() && folder.compiled.is_none();
+        let is_large = |(path, bytes): &(String, Vec<u8>)| {
+            path.ends_with("policy.csv") && bytes.len() > COMPILED_AT_ONCE_BYTES
+        };
+        if is_settled && files.iter().any(is_large) && self.serve_changed_rows(path, &files) {
+            let Some(folder) = self.folders.get_mut(path) else { return true };
+            (folder.files, folder.since_ms) = (files, now_ms.max(1));
+            return true;
+        }
+        let Some(folder) = self.folders.get_mut(path) else { return true };
+        let known = match is_settled && alike(&folder.files, &files) {
             true => folder.tenants.iter().map(named_policy).collect(),
             false => Vec::new(),
         };
-        let options = Options { policies: &known, ..Options::new(self.seed, Version::default()) };
+        folder.files = files;
+        self.compile(path, &known, now_ms, metrics);
+        true
+    }
+
+    /// Serves a folder of which a few rows changed; false if it has to be compiled.
+    fn serve_changed_rows(&mut self, path: &Path, files: &[(String, Vec<u8>)]) -> bool {
+        let Some(folder) = self.folders.get_mut(path) else { return false };
+        let (before, after) = (borrow(&folder.files), borrow(files));
+        let states = bundle::changed(&folder.name, &before, &after, &folder.tenants);
+        let Some(states) = states.filter(|states| !states.is_empty()) else { return false };
+        let kept = folder.tenants.iter().zip(states).map(|(state, changed)| match changed {
+            Some(changed) => {
+                let version = self.vault.version_ahead(state.name());
+                Arc::new(changed.with_version(version))
+            }
+            None => Arc::clone(state),
+        });
+        let tenants = kept.collect();
+        folder.compiled = Some(std::mem::replace(&mut folder.tenants, tenants));
+        tracing::info!(folder = %path.display(), "a few rows changed; served before they are compiled");
+        true
+    }
+
+    /// Compiles the files that were read, but for policies that are known.
+    fn compile(
+        &mut self,
+        path: &Path,
+        known: &[(String, Arc<PolicySet>)],
+        now_ms: u64,
+        metrics: &Metrics,
+    ) {
+        let Some(folder) = self.folders.get_mut(path) else { return };
+        let (name, files) = (folder.name.clone(), std::mem::take(&mut folder.files));
+        let before = folder.compiled.take();
+        let borrowed = borrow(&files);
+        let options = Options { policies: known, ..Options::new(self.seed, Version::default()) };
         let shown = path.display().to_string();
         match bundle::from_files(&name, &borrowed, options) {
             Ok(compiled) => {
@@ -99,6 +158,9 @@ impl Loader {
                 metrics.reloads_refused.increment(1);
                 log::diagnostics(&found);
                 folder.error = found.iter().next().map(first_line);
+                if let Some(before) = before {
+                    folder.tenants = before;
+                }
                 if folder.tenants.is_empty() {
                     folder.tenants = self.vault.last_good(&name, self.seed);
                 }
@@ -111,9 +173,7 @@ impl Loader {
             }
         }
         folder.files = files;
-        folder.name = name.into_owned();
         folder.since_ms = now_ms.max(1);
-        true
     }
 
     fn served(&mut self) -> Served {

@@ -5,7 +5,7 @@
 //! floor plus one, also an old file that came back.
 
 use crate::metrics::Metrics;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -27,6 +27,8 @@ pub(crate) struct Vault {
     trust: TrustSet,
     /// What was taken while this process ran: it holds even where the disk refused it.
     taken: HashMap<String, Manifest>,
+    /// Tenants that serve rows which are not taken yet, under the version that these will have.
+    ahead: HashSet<String>,
     /// Folders that the disk refused, to be written again.
     pending: BTreeMap<String, Pending>,
 }
@@ -45,8 +47,15 @@ impl Vault {
         let trust = TrustSet::new(vec![secret.public()])?;
         let opened = Bundles::open(&data.join("bundles"));
         let bundles = settled(opened, "bundles")?;
-        let (taken, pending) = (HashMap::new(), BTreeMap::new());
-        Ok(Vault { bundles, state, secret, trust, taken, pending })
+        let (taken, ahead, pending) = (HashMap::new(), HashSet::new(), BTreeMap::new());
+        Ok(Vault { bundles, state, secret, trust, taken, ahead, pending })
+    }
+
+    /// The version of rows that are served before they are taken: that which they will be taken under.
+    pub(crate) fn version_ahead(&mut self, tenant: &str) -> Version {
+        self.ahead.insert(tenant.to_owned());
+        let last = self.last(tenant);
+        self.next_version(tenant, last.as_ref())
     }
 
     /// Gives a folder's tenants their versions and keeps what changed.
@@ -65,7 +74,10 @@ impl Vault {
             let entries: Vec<SectionEntry> =
                 sections.iter().map(|(kind, bytes)| entry(*kind, bytes)).collect();
             let before = self.last(&tenant);
-            let same = before.as_ref().filter(|manifest| manifest.sections == entries);
+            // What was served since has the next version, also where it was taken back.
+            let was_ahead = self.ahead.remove(&tenant);
+            let same =
+                before.as_ref().filter(|manifest| manifest.sections == entries && !was_ahead);
             if let Some(manifest) = same {
                 served.push(Arc::new(state.with_version(manifest.version())));
                 self.taken.insert(tenant, manifest.clone());

@@ -23,6 +23,8 @@ const fn bug(file: &'static str, from: &'static str, to: &'static str) -> Plante
 
 const STRICT: &str = "engine/src/expr/eval_strict.rs";
 const CASBIN: &str = "engine/src/expr/eval_casbin.rs";
+const GO: &str = "engine/src/expr/eval_go.rs";
+const CHANGED_LINKS: &str = "engine/src/policy/roles/changed.rs";
 const EVALUATE: &str = "engine/src/policy/evaluate.rs";
 const LAYOUT: &str = "engine/src/policy/evaluate/by_layout.rs";
 const TENANTS: &str = "engine/src/policy/tenants.rs";
@@ -75,6 +77,8 @@ const PLANTED: &[Planted] = &[
         "Operator::Greater => order == Some(Ordering::Greater)",
         "Operator::Greater => order != Some(Ordering::Less)",
     ),
+    bug(GO, "Operator::LessEqual => order.is_le()", "Operator::LessEqual => order.is_lt()"),
+    bug(GO, "Operator::Greater => order.is_gt()", "Operator::Greater => order.is_ge()"),
     // Three-valued logic.
     bug(
         STRICT,
@@ -131,7 +135,11 @@ const PLANTED: &[Planted] = &[
         "EffectRule::AllowAndDeny => deny.or(unknown).or(allow)",
         "EffectRule::AllowAndDeny => allow.or(deny).or(unknown)",
     ),
-    bug(EVALUATE, ".min_by_key(|verdict| verdict.rule())", ".max_by_key(|verdict| verdict.rule())"),
+    bug(
+        EVALUATE,
+        ".min_by_key(|verdict| first.rank(verdict.rule()))",
+        ".max_by_key(|verdict| first.rank(verdict.rule()))",
+    ),
     bug(EVALUATE, "(_, Effect::Deny) => return Verdict::Deny { rule },", "(_, Effect::Deny) => {}"),
     bug(
         "engine/src/decide.rs",
@@ -140,8 +148,8 @@ const PLANTED: &[Planted] = &[
     ),
     bug(
         "engine/src/policy/order.rs",
-        "std::cmp::Reverse(heights.depth(row))",
-        "heights.depth(row)",
+        "std::cmp::Reverse(heights.depth(row, model.dialect))",
+        "heights.depth(row, model.dialect)",
     ),
     // Tenant checks.
     bug(TENANTS, "\"*\" => of_all.push(row),", ""),
@@ -149,8 +157,8 @@ const PLANTED: &[Planted] = &[
     bug(TENANTS, "row.cells.splice(column..=column, [*tenant]);", ""),
     bug(
         TENANTS,
-        "Some(tenant) => tenants.get_mut(tenant).into_iter().collect(),",
-        "Some(_) => tenants.values_mut().collect(),",
+        "theirs.retain(|(own, _)| tenant.is_none_or(|tenant| holds_in(role, tenant, own)));",
+        "",
     ),
     bug(
         ROLES,
@@ -182,6 +190,16 @@ const PLANTED: &[Planted] = &[
         "*cell != tenant && *cell != \"*\"",
         "*cell == tenant && *cell != \"*\"",
     ),
+    // Rows that came and went.
+    bug(EVALUATE, "if !changes.is_removed(row as usize) {", "if true {"),
+    bug("engine/src/policy/change.rs", "None => (row, u32::MAX),", "None => (row, 0),"),
+    bug(
+        "engine/src/policy/change.rs",
+        "line.saturating_sub(self.before).saturating_add(self.after)",
+        "line",
+    ),
+    bug(CHANGED_LINKS, "(!self.removed.contains(&link)).then(", "true.then("),
+    bug(CHANGED_LINKS, "places.extend(theirs);", "drop(theirs);"),
 ];
 
 /// Plants each bug; false if one is not found.

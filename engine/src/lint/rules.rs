@@ -71,7 +71,7 @@ fn of_policy(findings: &mut Findings<'_>, model: &Model, policy: &PolicySet) {
 }
 
 fn line(facts: &Facts, row: usize) -> u32 {
-    facts.lines.get(row).copied().unwrap_or(0)
+    facts.line(row)
 }
 
 /// Kinds of rules that an effect rule does not look at.

@@ -15,6 +15,7 @@ use crate::policy::go_text::escape_assertion;
 use crate::policy::row_expressions::{self, RowExpressions};
 use crate::policy::rows::{Row, Rows, parse_rows};
 use crate::text::Texts;
+use std::sync::Arc;
 
 impl PolicySet {
     /// Parses and compiles one policy without splitting it into tenants.
@@ -92,7 +93,7 @@ impl PolicySet {
             (false, Some(matcher)) => Ok(PolicySet {
                 dialect: model.dialect,
                 effect_rule: model.effect,
-                code: Box::new(compiler.code),
+                code: Arc::new(compiler.code),
                 matcher,
                 facts: Box::new(facts),
                 index,

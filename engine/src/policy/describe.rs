@@ -148,7 +148,7 @@ impl PolicySet {
     pub(crate) fn nearest(&self, tuple: &[Value<'_>], most: usize, now: Now) -> Vec<Nearest<'_>> {
         let mut best: Vec<(usize, Nearest<'_>)> = Vec::new();
         for rule in self.near(tuple, now) {
-            if self.rule_effect(rule) != Effect::Allow {
+            if self.rule_effect(rule) != Effect::Allow || self.facts.is_removed(rule as usize) {
                 continue;
             }
             let Some(near) = self.nearest_of(tuple, rule, now) else { continue };
@@ -168,7 +168,7 @@ impl PolicySet {
         let index = self.index.as_ref().filter(|_| self.rule_count() > ASKED_MAX);
         let Some(index) = index else { return (0..all).collect() };
         let mut rules = Vec::new();
-        for alternative in &index.alternatives {
+        for alternative in index.alternatives.iter() {
             rules.extend(self.rules_of_member(alternative, tuple, now, ASKED_OF_SUBJECT_MAX));
             let second =
                 alternative.second.and_then(|second| tuple.get(usize::from(second.slot))?.as_str());
@@ -176,6 +176,8 @@ impl PolicySet {
             rules.extend(alternative.twin.samples(key));
             rules.extend(alternative.twin.samples(ANY));
         }
+        let loaded = u32::try_from(self.facts.loaded.effects.len()).unwrap_or(u32::MAX);
+        rules.extend(loaded..all);
         rules.sort_unstable();
         rules.dedup();
         rules

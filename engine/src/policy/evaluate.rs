@@ -14,7 +14,8 @@ use crate::expr::eval_strict::Machine;
 use crate::model::EffectRule;
 use crate::now::Now;
 use crate::policy::PolicySet;
-use crate::policy::facts::Effect;
+use crate::policy::change::RowChanges;
+use crate::policy::facts::{Effect, Facts};
 use crate::policy::index::{Alternative, Domain, Guard, Index};
 use crate::policy::layout::{LinesRead, Reads};
 use crate::value::Value;
@@ -49,22 +50,56 @@ impl Verdict {
 }
 
 /// The first matching row of each kind.
-#[derive(Debug, Clone, Copy, Default)]
-struct First {
+#[derive(Debug, Clone, Copy)]
+struct First<'f> {
     allow: Option<u32>,
     deny: Option<u32>,
     unknown_deny: Option<u32>,
+    changes: Option<&'f RowChanges>,
 }
 
-impl First {
+impl First<'_> {
+    fn of(facts: &Facts) -> First<'_> {
+        let changes = facts.changes.as_deref();
+        First { allow: None, deny: None, unknown_deny: None, changes }
+    }
+
     fn see(&mut self, row: u32, effect: Effect, truth: Option<bool>) {
+        if let Some(changes) = self.changes {
+            return self.see_among(changes, row, effect, truth);
+        }
+        self.take(effect, truth, |earlier| earlier.min(row), row);
+    }
+
+    /// The same where rows came and went: those that went match nothing, those that came stand between the others.
+    #[cold]
+    fn see_among(&mut self, changes: &RowChanges, row: u32, effect: Effect, truth: Option<bool>) {
+        if !changes.is_removed(row as usize) {
+            let earlier =
+                |earlier| if changes.rank(earlier) < changes.rank(row) { earlier } else { row };
+            self.take(effect, truth, earlier, row);
+        }
+    }
+
+    fn take(
+        &mut self,
+        effect: Effect,
+        truth: Option<bool>,
+        earlier: impl Fn(u32) -> u32,
+        row: u32,
+    ) {
         let first = match (effect, truth) {
             (Effect::Allow, Some(true)) => &mut self.allow,
             (Effect::Deny, Some(true)) => &mut self.deny,
             (Effect::Deny, None) => &mut self.unknown_deny,
             _ => return,
         };
-        *first = Some(first.map_or(row, |earlier| earlier.min(row)));
+        *first = Some(first.map_or(row, earlier));
+    }
+
+    /// Where a row stands among all.
+    fn rank(&self, row: Option<u32>) -> Option<(u32, u32)> {
+        row.map(|row| self.changes.map_or((row, 0), |changes| changes.rank(row)))
     }
 }
 
@@ -132,7 +167,10 @@ impl PolicySet {
     }
 
     fn ask(&self, index: &Index, tuple: &[Value<'_>], now: Now, reads: &mut impl Reads) -> Verdict {
-        let (mut machine, mut first) = (self.machine(tuple, now), First::default());
+        if self.facts.changes.is_some() {
+            return self.ask_changed(index, tuple, now);
+        }
+        let (mut machine, mut first) = (self.machine(tuple, now), First::of(&self.facts));
         let mut all = index.alternatives.iter();
         match all.all(|alternative| self.probe(alternative, &mut machine, &mut first, reads)) {
             true => self.conclude(first, &machine),
@@ -140,13 +178,41 @@ impl PolicySet {
         }
     }
 
+    /// The same where rows came and went: those that came are asked one by one. The layout holds who had which roles
+    /// when the policy was loaded; where links changed, the hash tables are asked.
+    #[cold]
+    fn ask_changed(&self, index: &Index, tuple: &[Value<'_>], now: Now) -> Verdict {
+        if self.facts.roles.has_changed() {
+            return self.evaluate_by_index(tuple, now);
+        }
+        let (mut machine, mut first) = (self.machine(tuple, now), First::of(&self.facts));
+        let mut all = index.alternatives.iter();
+        match all.all(|alternative| self.probe(alternative, &mut machine, &mut first, &mut ())) {
+            true => {
+                self.see_added(&mut machine, &mut first);
+                self.conclude(first, &machine)
+            }
+            false => self.evaluate_by_scan(tuple, now),
+        }
+    }
+
+    fn see_added(&self, machine: &mut Machine<'_>, first: &mut First<'_>) {
+        for row in self.facts.loaded.effects.len()..self.facts.rows() {
+            let truth = machine.truth(self.matcher, row);
+            first.see(u32::try_from(row).unwrap_or(u32::MAX), self.facts.effect(row), truth);
+        }
+    }
+
     /// The same answer by hash tables: the layout's twin.
     pub fn evaluate_by_index(&self, tuple: &[Value<'_>], now: Now) -> Verdict {
         let Some(index) = &self.index else { return self.evaluate_by_scan(tuple, now) };
-        let (mut machine, mut first) = (self.machine(tuple, now), First::default());
+        let (mut machine, mut first) = (self.machine(tuple, now), First::of(&self.facts));
         let mut all = index.alternatives.iter();
         match all.all(|alternative| self.look_up(alternative, &mut machine, &mut first)) {
-            true => self.conclude(first, &machine),
+            true => {
+                self.see_added(&mut machine, &mut first);
+                self.conclude(first, &machine)
+            }
             false => self.evaluate_by_scan(tuple, now),
         }
     }
@@ -167,7 +233,7 @@ impl PolicySet {
         if self.dialect.is_casbin() {
             return self.walk(machine);
         }
-        let mut first = First::default();
+        let mut first = First::of(&self.facts);
         for row in 0..self.facts.rows() {
             let truth = machine.truth(self.matcher, row);
             first.see(u32::try_from(row).unwrap_or(u32::MAX), self.facts.effect(row), truth);
@@ -178,6 +244,9 @@ impl PolicySet {
     /// Whether one rule's row matches: `None` is unknown. For explanations and coverage.
     pub fn row_truth(&self, tuple: &[Value<'_>], rule: u32, now: Now) -> Option<bool> {
         let mut machine = self.machine(tuple, now);
+        if self.facts.is_removed(rule as usize) {
+            return Some(false);
+        }
         match self.dialect {
             Dialect::Strict => machine.truth(self.matcher, rule as usize),
             _ => self.casbin_truth(&mut machine, self.matcher, rule as usize).ok(),
@@ -204,7 +273,7 @@ impl PolicySet {
         Machine { code, facts, slots, fuel: FUEL_PER_DECISION, now }
     }
 
-    fn conclude(&self, first: First, machine: &Machine<'_>) -> Verdict {
+    fn conclude(&self, first: First<'_>, machine: &Machine<'_>) -> Verdict {
         if machine.fuel == 0 {
             return Verdict::Error { rule: None };
         }
@@ -220,7 +289,7 @@ impl PolicySet {
             EffectRule::Priority | EffectRule::SubjectPriority => [deny, unknown, allow]
                 .into_iter()
                 .flatten()
-                .min_by_key(|verdict| verdict.rule())
+                .min_by_key(|verdict| first.rank(verdict.rule()))
                 .unwrap_or(Verdict::NoRule),
         }
     }
@@ -230,7 +299,7 @@ impl PolicySet {
         let mut allowed = None;
         for row in 0..self.facts.rows() {
             let rule = u32::try_from(row).unwrap_or(u32::MAX);
-            let faulty = self.facts.faulty.get(row).copied().unwrap_or(true);
+            let faulty = self.facts.is_faulty(row);
             let truth = match faulty {
                 true => return Verdict::Error { rule: Some(rule) },
                 false => self.casbin_truth(machine, self.matcher, row),

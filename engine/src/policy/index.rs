@@ -18,6 +18,7 @@ use crate::policy::layout::block::tail_of;
 use crate::text::Word;
 use foldhash::fast::FixedState;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// The key of rows that match whatever the request says (`*`, or a pattern that is no small set).
 pub(crate) const ANY: u32 = u32::MAX;
@@ -27,7 +28,7 @@ pub(crate) const NONE: u32 = u32::MAX - 1;
 /// The index of one policy.
 #[derive(Debug, Clone)]
 pub(crate) struct Index {
-    pub(crate) alternatives: Vec<Alternative>,
+    pub(crate) alternatives: Arc<[Alternative]>,
 }
 
 /// One conjunction.

@@ -4,6 +4,7 @@
 //! `casbin-go` too, and cuts them; `casbin-rs` has one graph for all definitions and its own way of counting levels.
 //! All become the same table: (graph, name) → sorted ids of everything reached, the name itself included.
 
+mod changed;
 mod graph;
 pub(crate) mod patterned;
 mod walk;
@@ -13,12 +14,14 @@ use crate::dialect::Dialect;
 use crate::model::RoleDefinition;
 use crate::now::Now;
 use crate::policy::link_time::LinkTime;
+use crate::policy::roles::changed::ChangedLinks;
 use crate::policy::roles::graph::Graph;
 use crate::policy::roles::patterned::Patterned;
 use crate::policy::rows::Row;
 use crate::text::Texts;
 use foldhash::fast::FixedState;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 /// The tenant under which casbin-rs keeps links without a tenant.
 const CASBIN_DEFAULT: &str = "DEFAULT";
@@ -32,6 +35,14 @@ const UNKNOWN: u32 = u32::MAX;
 /// Closures of all role graphs of a policy.
 #[derive(Debug, Clone)]
 pub(crate) struct Roles {
+    loaded: Arc<Loaded>,
+    /// Links that came and went since.
+    changed: Option<Box<ChangedLinks>>,
+}
+
+/// What loading made.
+#[derive(Debug)]
+struct Loaded {
     /// (role definition, domain text or `NO_DOMAIN`, member) → a range of `reached`.
     closures: HashMap<(u16, u32, u32), (u32, u32), FixedState>,
     reached: Vec<u32>,
@@ -65,16 +76,16 @@ struct Link {
     time: LinkTime,
 }
 
+impl Link {
+    /// The graph and the name whose link it is.
+    fn place(&self) -> (u16, u32, u32) {
+        (self.definition, self.domain, self.member)
+    }
+}
+
 impl Roles {
     pub(crate) fn empty(texts: &Texts) -> Roles {
-        Roles {
-            closures: HashMap::with_hasher(texts.hasher()),
-            reached: Vec::new(),
-            shared: None,
-            links: Vec::new(),
-            timed: Vec::new(),
-            patterned: Vec::new(),
-        }
+        Roles { loaded: Arc::new(Loaded::empty(texts)), changed: None }
     }
 
     /// Builds the closures of `links`, one list per role definition.
@@ -86,7 +97,7 @@ impl Roles {
         source: Source<'_>,
         diagnostics: &mut Diagnostics,
     ) -> Roles {
-        let mut roles = Roles::empty(texts);
+        let mut roles = Loaded::empty(texts);
         if dialect == Dialect::CasbinRs {
             roles.shared = Some(texts.intern(CASBIN_DEFAULT));
         }
@@ -145,7 +156,20 @@ impl Roles {
         }
         roles.reached.shrink_to_fit();
         roles.closures.shrink_to_fit();
-        roles
+        Roles { loaded: Arc::new(roles), changed: None }
+    }
+}
+
+impl Loaded {
+    fn empty(texts: &Texts) -> Loaded {
+        Loaded {
+            closures: HashMap::with_hasher(texts.hasher()),
+            reached: Vec::new(),
+            shared: None,
+            links: Vec::new(),
+            timed: Vec::new(),
+            patterned: Vec::new(),
+        }
     }
 
     /// Adds what the patterns of a definition match as links of their own.
@@ -177,25 +201,43 @@ impl Roles {
         self.closures.insert((definition, domain, name), (start, len));
     }
 
-    /// Everybody with links of a definition: domain, name, everything reached.
-    pub(crate) fn members(&self, definition: u16) -> impl Iterator<Item = (u32, u32, &[u32])> {
-        let theirs = self.closures.iter().filter(move |((of, ..), _)| *of == definition);
-        theirs.map(|((_, domain, name), range)| (*domain, *name, self.range(*range)))
-    }
-
     fn range(&self, (start, len): (u32, u32)) -> &[u32] {
         self.reached.get(start as usize..(start + len) as usize).unwrap_or(&[])
+    }
+
+    fn closure(&self, key: (u16, u32, u32)) -> Option<&[u32]> {
+        self.closures.get(&key).map(|range| self.range(*range))
+    }
+}
+
+impl Roles {
+    /// Everybody with links of a definition: domain, name, everything reached.
+    pub(crate) fn members(&self, definition: u16) -> impl Iterator<Item = (u32, u32, &[u32])> {
+        let loaded = self.loaded.closures.keys().filter(|key| !self.is_changed(key));
+        let loaded = loaded.filter_map(|key| Some((*key, self.loaded.closure(*key)?)));
+        let changed = self.changed.iter().flat_map(|changed| changed.closures());
+        let all = loaded.chain(changed).filter(move |((of, ..), _)| *of == definition);
+        all.map(|((_, domain, name), reached)| (domain, name, reached))
+    }
+
+    fn is_changed(&self, key: &(u16, u32, u32)) -> bool {
+        self.changed.as_ref().is_some_and(|changed| changed.closure(key).is_some())
+    }
+
+    fn key(&self, definition: u16, domain: Option<u32>) -> (u16, u32) {
+        self.loaded.key(definition, domain)
     }
 
     /// Everything that `member` reaches, itself left out when it has no link of its own.
     pub(crate) fn closure(&self, definition: u16, domain: Option<u32>, member: u32) -> &[u32] {
         let (definition, domain) = self.key(definition, domain);
-        let range = self.closures.get(&(definition, domain, member));
-        range.map_or(&[], |range| self.range(*range))
+        let key = (definition, domain, member);
+        let changed = self.changed.as_ref().and_then(|changed| changed.closure(&key));
+        changed.or_else(|| self.loaded.closure(key)).unwrap_or(&[])
     }
 
     fn patterned(&self, definition: u16) -> Option<&Patterned> {
-        self.patterned.get(usize::from(definition)).and_then(Option::as_ref)
+        self.loaded.patterned.get(usize::from(definition)).and_then(Option::as_ref)
     }
 
     /// Whether links of a definition write patterns.
@@ -205,7 +247,7 @@ impl Roles {
 
     /// Whether links of a definition hold for a time only.
     pub(crate) fn is_timed(&self, definition: u16) -> bool {
-        self.timed.get(usize::from(definition)).copied().unwrap_or(false)
+        self.loaded.timed.get(usize::from(definition)).copied().unwrap_or(false)
     }
 
     /// Whether `member` is `role` or reaches it; `None` if it reaches more than `ROLES_PER_SUBJECT_MAX` names, of

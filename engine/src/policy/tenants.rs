@@ -68,6 +68,35 @@ pub fn split<'a>(
     Ok(tenants.into_iter().map(|(tenant, own)| (tenant.to_owned(), own)).collect())
 }
 
+/// Those of a few rows that are a tenant's; `None` if the matcher does not tell tenants apart. Each alternative asks
+/// for the tenant of a rule, as `split` has seen to.
+pub fn of_tenant<'a>(
+    model: &Model,
+    binding: &Binding,
+    rows: &Rows<'a>,
+    tenant: &'a str,
+) -> Option<Rows<'a>> {
+    let Some(token) = binding.tenant_token() else { return Some(rows.clone()) };
+    let column = implied_column(model, token)?;
+    let mut own = Rows::none(model);
+    for row in &rows.rules {
+        let mut row = row.clone();
+        let cell = row.cells.get_mut(column)?;
+        match *cell {
+            "*" => *cell = tenant,
+            cell if cell != tenant => continue,
+            _ => {}
+        }
+        own.rules.push(row);
+    }
+    for ((links, role), theirs) in rows.links.iter().zip(&model.roles).zip(&mut own.links) {
+        let tenant_of = |row: &Row<'a>| row.cells.get(2).copied().filter(|_| role.arity == 3);
+        let holds = |row: &&Row<'a>| tenant_of(row).is_none_or(|cell| holds_in(role, cell, tenant));
+        theirs.extend(links.iter().filter(holds).cloned());
+    }
+    Some(own)
+}
+
 /// Whether a link of the tenant, or of the pattern of tenants, `written` holds in `tenant`.
 pub fn holds_in(role: &RoleDefinition, written: &str, tenant: &str) -> bool {
     let by_pattern = |function| patterned::holds_in(function, written, tenant);

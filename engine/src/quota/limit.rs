@@ -13,6 +13,7 @@ use crate::expr::parse::{Names, parse};
 use crate::model::Model;
 use crate::policy::facts::Facts;
 use crate::request::SlotMap;
+use std::sync::Arc;
 
 /// Rates above this are refused: an interval is a whole number of nanoseconds.
 pub const RATE_PER_SECOND_MAX: u64 = 10_000_000;
@@ -233,7 +234,7 @@ impl Quotas {
                 when: limit.when.as_ref().map(|when| when.text.clone()),
             });
         }
-        quotas.facts.fixed = quotas.fixed_patterns()?;
+        quotas.facts.fixed = Arc::new(quotas.fixed_patterns()?);
         quotas.has_early = limits.iter().any(|limit| limit.stage == Stage::BeforePolicy);
         quotas.slots = SlotMap::new(&quotas.code.slots, &PARTS);
         Ok(quotas)

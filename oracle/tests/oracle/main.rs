@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, reason = "`make parity` shows the counts")]
 
+mod changes;
 mod dialects;
 mod differences;
 mod examples;

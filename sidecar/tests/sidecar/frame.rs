@@ -150,6 +150,56 @@ fn an_edit_is_served_or_refused_as_a_whole() {
     sidecar.until("acme", "carol", Reason::UnknownTenant);
 }
 
+/// A large policy of which one row changes serves it before it is compiled whole, under the version that it then has.
+#[test]
+fn a_row_of_a_large_policy_is_served_before_the_policy_is_compiled() {
+    let folder = folder();
+    let rows = |subject: &str| {
+        let mut rows: Vec<String> =
+            (0..8_000).map(|number| format!("p, user{number}, /v1/{number}, read\n")).collect();
+        rows[4_000] = format!("p, {subject}, /v1/:x, read\n");
+        rows.concat()
+    };
+    write(&folder, "acme/policy.csv", &rows("alice"));
+    let sidecar = Sidecar::start(folder, &[]);
+    let version = || {
+        let (_, _, status) = sidecar.http("GET /v1/status", "", "");
+        let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+        let acme = status["tenants"].as_array().unwrap().iter().find(|t| t["id"] == "acme");
+        acme.unwrap()["version"].as_str().unwrap().to_owned()
+    };
+    assert_eq!((sidecar.ask("acme", "alice"), version()), (Reason::Allow, "1.1".to_owned()));
+    let loads = || sidecar.log().matches("policy folder loaded").count();
+    for (subject, other, expected) in
+        [("bob", "alice", "1.2"), ("carol", "bob", "1.3"), ("alice", "carol", "1.4")]
+    {
+        let before = loads();
+        write(&sidecar.folder, "acme/policy.csv", &rows(subject));
+        sidecar.until("acme", subject, Reason::Allow);
+        assert_eq!(sidecar.ask("acme", other), Reason::NoRule);
+        let began = Instant::now();
+        while loads() == before {
+            assert!(began.elapsed() < READY, "{}", sidecar.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(version(), expected);
+        assert_eq!(sidecar.ask("acme", subject), Reason::Allow);
+        assert_eq!(sidecar.ask("acme", other), Reason::NoRule);
+    }
+    let early = sidecar.log().matches("served before they are compiled").count();
+    assert_eq!(early, 3, "{}", sidecar.log());
+    // What compiling would refuse is not served for a moment either.
+    let twice = rows("alice").replacen("user0, /v1/0", "user1, /v1/1", 1);
+    write(&sidecar.folder, "acme/policy.csv", &twice);
+    let began = Instant::now();
+    while !sidecar.log().contains("duplicate-row") {
+        assert!(began.elapsed() < READY, "{}", sidecar.log());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!((sidecar.ask("acme", "alice"), version()), (Reason::Allow, "1.4".to_owned()));
+    assert_eq!(sidecar.log().matches("served before they are compiled").count(), 3);
+}
+
 #[test]
 fn a_folder_that_never_loaded_has_no_bundle_and_two_of_one_name_serve_nobody() {
     let folder = folder();

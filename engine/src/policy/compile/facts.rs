@@ -7,12 +7,13 @@ use crate::dialect::Dialect;
 use crate::expr::ast::Function;
 use crate::expr::code::{Constant, Node};
 use crate::policy::compile::Compiler;
-use crate::policy::facts::{Effect, Facts};
+use crate::policy::facts::{Effect, Facts, RowFacts};
 use crate::policy::roles::Roles;
 use crate::policy::row_expressions::RowExpressions;
 use crate::policy::rows::{Row, Rows};
 use crate::text::Texts;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 impl Compiler<'_> {
     pub(super) fn facts(
@@ -52,20 +53,18 @@ impl Compiler<'_> {
             self.rows_source,
             &mut self.diagnostics,
         );
+        let lines = rules.iter().map(|row| row.line).collect();
+        let row_evals = own.roots;
+        let loaded = RowFacts { cells, row_patterns, patterns, row_evals, effects, lines, faulty };
         Facts {
             texts: std::mem::replace(&mut self.texts, Texts::new(0)),
             roles,
             columns,
-            cells,
-            row_patterns,
             sites: self.code.sites.len(),
-            patterns,
-            fixed,
-            row_evals: own.roots,
+            fixed: Arc::new(fixed),
             evals: self.code.evals.len(),
-            effects,
-            lines: rules.iter().map(|row| row.line).collect(),
-            faulty,
+            loaded: Arc::new(loaded),
+            changes: None,
         }
     }
 

@@ -7,6 +7,7 @@ use crate::policy::compile::Compiler;
 use crate::policy::facts::Facts;
 use crate::policy::index::{Alternative, Index, finite_ids};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 impl Compiler<'_> {
     pub(super) fn index(&mut self, facts: &mut Facts) -> Option<Index> {
@@ -51,10 +52,11 @@ impl Compiler<'_> {
             .collect();
         // Sites and constants were made again for the conjuncts: patterns of rows stay shared,
         // written ones are appended.
-        facts.fixed.extend(self.fixed_patterns(facts.fixed.len(), &HashMap::new()));
+        let more = self.fixed_patterns(facts.fixed.len(), &HashMap::new());
+        Arc::make_mut(&mut facts.fixed).extend(more);
         facts.texts.shrink();
         match built {
-            Ok(alternatives) => Some(Index { alternatives }),
+            Ok(alternatives) => Some(Index { alternatives: alternatives.into() }),
             Err(refused) => {
                 self.refused(refused);
                 None

@@ -13,7 +13,7 @@ impl PolicySet {
         &'m self,
         alternative: &Alternative,
         machine: &mut Machine<'m>,
-        first: &mut First,
+        first: &mut First<'_>,
     ) -> bool {
         let guarded = guarded(alternative, machine);
         if guarded == Some(false) {
@@ -102,7 +102,7 @@ impl PolicySet {
         alternative: &Alternative,
         guarded: Option<bool>,
         machine: &mut Machine<'_>,
-        first: &mut First,
+        first: &mut First<'_>,
     ) {
         let path = alternative.path.and_then(|slot| machine.slots.get(usize::from(slot)));
         let path = path.and_then(Value::as_str);

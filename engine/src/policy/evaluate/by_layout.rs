@@ -68,7 +68,7 @@ impl PolicySet {
         (slot, graph, domain): (u16, u16, Option<Domain>),
         guarded: Option<bool>,
         machine: &mut Machine<'m>,
-        first: &mut First,
+        first: &mut First<'_>,
         reads: &mut impl Reads,
     ) -> bool {
         let text = machine.slots.get(usize::from(slot)).and_then(Value::as_str);
@@ -135,7 +135,7 @@ impl PolicySet {
         &'m self,
         alternative: &'m Alternative,
         machine: &mut Machine<'m>,
-        first: &mut First,
+        first: &mut First<'_>,
         reads: &mut impl Reads,
     ) -> bool {
         let guarded = guarded(alternative, machine);
@@ -175,7 +175,7 @@ impl PolicySet {
         alternative: &'m Alternative,
         (guarded, second): (Option<bool>, Seconds<'_>),
         machine: &mut Machine<'m>,
-        first: &mut First,
+        first: &mut First<'_>,
         reads: &mut impl Reads,
     ) -> bool {
         let slots = machine.slots;
@@ -220,7 +220,7 @@ impl<'m> Asked<'m, '_> {
         &self,
         places: &[u32],
         machine: &mut Machine<'m>,
-        first: &mut First,
+        first: &mut First<'_>,
         reads: &mut impl Reads,
     ) {
         let layout = &self.alternative.layout;
@@ -254,7 +254,7 @@ impl<'m> Asked<'m, '_> {
         block: Block<'m>,
         (hash, text): (u32, &[u8]),
         machine: &mut Machine<'m>,
-        first: &mut First,
+        first: &mut First<'_>,
         reads: &mut impl Reads,
     ) {
         let theirs = block.run(hash, reads);
@@ -268,7 +268,7 @@ impl<'m> Asked<'m, '_> {
         row: LaidRow<'_>,
         second: Option<&[u8]>,
         machine: &mut Machine<'m>,
-        first: &mut First,
+        first: &mut First<'_>,
         reads: &mut impl Reads,
     ) {
         if self.path.is_some_and(|path| !row.may_match(path, reads)) {

@@ -6,6 +6,38 @@ use std::collections::{HashMap, VecDeque};
 /// Levels that casbin-rs walks.
 const CASBIN_LEVELS: usize = 10;
 
+/// What a name reaches within `ROLE_DEPTH_MAX` hops, and whether that is all.
+pub(super) fn breadth_first<Roles: IntoIterator<Item = u32>>(
+    name: u32,
+    roles_of: impl Fn(u32) -> Roles,
+) -> Result<(Vec<u32>, bool), String> {
+    let mut reached = vec![name];
+    let mut level = vec![name];
+    for depth in 0..=ROLE_DEPTH_MAX {
+        let mut next = Vec::new();
+        for member in &level {
+            for role in roles_of(*member) {
+                if !reached.contains(&role) {
+                    reached.push(role);
+                    next.push(role);
+                }
+            }
+        }
+        if next.is_empty() {
+            break;
+        }
+        if depth == ROLE_DEPTH_MAX {
+            reached.truncate(reached.len() - next.len());
+            return Ok((reached, false));
+        }
+        level = next;
+    }
+    match reached.len() > ROLES_PER_SUBJECT_MAX {
+        true => Err(format!("reaches more than {ROLES_PER_SUBJECT_MAX} roles")),
+        false => Ok((reached, true)),
+    }
+}
+
 /// Links of one graph in the order of their rows.
 #[derive(Default)]
 pub(super) struct Graph {
@@ -28,7 +60,7 @@ impl Graph {
 
     /// Breadth first up to `ROLE_DEPTH_MAX` hops; a longer chain is refused, never cut.
     pub(super) fn reach(&self, name: u32) -> Result<Vec<u32>, String> {
-        match self.breadth_first(name)? {
+        match breadth_first(name, |member| self.roles_of(member).iter().copied())? {
             (reached, true) => Ok(reached),
             (_, false) => Err(format!("reaches a role over more than {ROLE_DEPTH_MAX} hops")),
         }
@@ -36,36 +68,8 @@ impl Graph {
 
     /// The same, a longer chain cut: as Casbin for Go walks.
     pub(super) fn reach_at_most(&self, name: u32) -> Result<Vec<u32>, String> {
-        self.breadth_first(name).map(|(reached, _)| reached)
-    }
-
-    /// What is reached within `ROLE_DEPTH_MAX` hops, and whether that is all.
-    fn breadth_first(&self, name: u32) -> Result<(Vec<u32>, bool), String> {
-        let mut reached = vec![name];
-        let mut level = vec![name];
-        for depth in 0..=ROLE_DEPTH_MAX {
-            let mut next = Vec::new();
-            for member in &level {
-                for role in self.roles_of(*member) {
-                    if !reached.contains(role) {
-                        reached.push(*role);
-                        next.push(*role);
-                    }
-                }
-            }
-            if next.is_empty() {
-                break;
-            }
-            if depth == ROLE_DEPTH_MAX {
-                reached.truncate(reached.len() - next.len());
-                return Ok((reached, false));
-            }
-            level = next;
-        }
-        match reached.len() > ROLES_PER_SUBJECT_MAX {
-            true => Err(format!("reaches more than {ROLES_PER_SUBJECT_MAX} roles")),
-            false => Ok((reached, true)),
-        }
+        let reached = breadth_first(name, |member| self.roles_of(member).iter().copied());
+        reached.map(|(reached, _)| reached)
     }
 
     /// As casbin-rs walks: newest link first, and a level ends only when the queue runs empty.

@@ -1,9 +1,18 @@
 //! Links walked one by one as a question asks: where they hold for a time or write patterns, and for explanations.
 
 use crate::policy::roles::patterned::{Domains, Seen};
-use crate::policy::roles::{Asked, Link, MATCHES, Roles, UNKNOWN};
+use crate::policy::roles::{Asked, Link, Loaded, MATCHES, Roles, UNKNOWN};
 use crate::text::Texts;
 use std::collections::{HashMap, VecDeque};
+
+impl Loaded {
+    /// The links of a name in a graph, whenever they hold.
+    pub(super) fn links_at(&self, wanted: (u16, u32, u32)) -> impl Iterator<Item = &Link> {
+        let first = self.links.partition_point(|link| link.place() < wanted);
+        let theirs = self.links.get(first..).unwrap_or(&[]).iter();
+        theirs.take_while(move |link| link.place() == wanted)
+    }
+}
 
 impl Roles {
     /// The shortest chain of links from the member to the role: each role with the line of its link;
@@ -65,17 +74,23 @@ impl Roles {
         asked: Asked<'_>,
         domains: &Domains,
         name: u32,
-    ) -> impl Iterator<Item = &Link> {
+    ) -> impl Iterator<Item = Link> {
         let definition = self.key(asked.definition, None).0;
         let matches = self.patterned(asked.definition).map(|_| MATCHES);
-        let of = |link: &Link| (link.definition, link.domain, link.member);
         domains.all().iter().copied().chain(matches).flat_map(move |domain| {
-            let wanted = (definition, domain, name);
-            let first = self.links.partition_point(|link| of(link) < wanted);
-            let theirs = self.links.get(first..).unwrap_or(&[]).iter();
-            let theirs = theirs.take_while(move |link| of(link) == wanted);
+            let theirs = self.links_at((definition, domain, name));
             theirs.filter(move |link| link.time.holds(asked.now))
         })
+    }
+
+    /// The links of a name in a graph, whenever they hold.
+    pub(super) fn links_at(&self, wanted: (u16, u32, u32)) -> impl Iterator<Item = Link> {
+        let changed = self.changed.as_deref();
+        let loaded = self.loaded.links_at(wanted).filter_map(move |link| match changed {
+            Some(changed) => changed.kept(*link),
+            None => Some(*link),
+        });
+        loaded.chain(changed.into_iter().flat_map(move |changed| changed.added_at(wanted)))
     }
 
     /// Walks the links that hold, each name once, until it meets one; `None` if there are more names than the bound.
