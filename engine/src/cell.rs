@@ -3,6 +3,10 @@
 //! This is the layout and the protocol; who owns the memory and the locks is the host's business
 //! (`tollgate-cells`). Lookup and update take no lock; an insert runs under the lock of its stripe.
 //! A key's home is one stripe, never the next; a full stripe is an answer, not an overflow.
+//!
+//! A cell that says nothing any more gives its place to a key that needs one: its state is frozen, its key taken away,
+//! and the new one written, under the stripe's lock. Whoever had found it meanwhile and takes from it looks at the key
+//! again, finds another, and puts the state back as it was.
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 use std::hash::Hasher;
@@ -13,16 +17,25 @@ pub const CELL_WORDS: usize = 8;
 /// Cells of one stripe.
 pub const STRIPE_CELLS: usize = 16;
 
-/// Words of a cell. Those between are for budgets: used, window end, warned bits.
+/// Words of a cell. Those between are kept for what is warned of.
 const KEY_FIRST: usize = 0;
 const KEY_SECOND: usize = 1;
+/// A bucket's arrival time, or what a budget used.
 const STATE: usize = 2;
+/// Where a budget's window ends; 0 in a bucket.
+const WINDOW_END: usize = 3;
 const GENERATION: usize = 5;
 const INTERVAL: usize = 7;
 
 /// First key words with a meaning of their own.
 const EMPTY: u64 = 0;
+const TOMBSTONE: u64 = 1;
 const RESERVED_KEYS: u64 = 2;
+
+/// The state of a cell that is about to be another's: nothing fits it.
+const FROZEN: u64 = u64::MAX;
+/// A cell says nothing any more only so long after its last word: who found it has taken from it by then.
+const GRACE_NS: u64 = 1_000_000_000;
 
 /// What keys the hash of cells: clients who knew it could choose which stripe they fill. It cannot
 /// be printed or serialised by accident.
@@ -82,6 +95,23 @@ impl LimitHash {
         hasher.value(0, limit.as_bytes());
         LimitHash(hasher.finish().0)
     }
+}
+
+impl LimitHash {
+    /// The identity of a budget in the window that starts there: each word is mixed by a bijection, so that two
+    /// windows of one limit never meet.
+    pub(crate) fn in_window(self, start_ns: u64) -> LimitHash {
+        let [first, second] = self.0;
+        LimitHash([first ^ mixed(start_ns), second ^ mixed(!start_ns)])
+    }
+}
+
+/// The finalizer of SplitMix64 (Steele, Lea, Flood, 2014), which no two numbers share.
+fn mixed(number: u64) -> u64 {
+    let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
 
 /// The keyed hash of a request's dimension values: the other half of a key, shared by all limits
@@ -144,9 +174,9 @@ impl<'t> Cells<'t> {
     }
 
     /// The cell whose first word is at this position.
-    pub(crate) fn at(&self, address: usize) -> Option<Cell<'t>> {
+    fn at(&self, address: usize) -> Option<Cell<'t>> {
         let words = self.words.get(address..address.checked_add(CELL_WORDS)?)?;
-        Some(Cell { words: words.first_chunk()?, address })
+        Some(Cell { words: words.first_chunk()?, key: NOBODY })
     }
 
     /// The cells of a stripe in the order in which this key may occupy them.
@@ -173,7 +203,8 @@ impl<'t> Cells<'t> {
             match cell.load(KEY_FIRST) {
                 EMPTY => return None,
                 first if first == key.first && cell.load(KEY_SECOND) == key.second => {
-                    return Some(cell);
+                    // Who is about to lose the cell says nothing any more.
+                    return (!is_frozen(cell.state())).then_some(Cell { key, ..cell });
                 }
                 _ => {}
             }
@@ -181,8 +212,8 @@ impl<'t> Cells<'t> {
         None
     }
 
-    /// The cell of a key, made if it has none; `None` if its stripe is full.
-    pub(crate) fn find_or_insert(&self, key: Key, parameters: Parameters) -> Option<Cell<'t>> {
+    /// The cell of a key, made if it has none; `None` if its stripe is full of cells that say something.
+    pub(crate) fn find_or_insert(&self, key: Key, fresh: Fresh) -> Option<Cell<'t>> {
         if let Some(cell) = self.find(key) {
             return Some(cell);
         }
@@ -190,24 +221,41 @@ impl<'t> Cells<'t> {
         let mut inserted = None;
         self.host.locked(stripe, &mut || {
             inserted = self.find(key).or_else(|| {
-                let cell = self.places(stripe, key).find(|cell| cell.load(KEY_FIRST) == EMPTY)?;
-                cell.store(STATE, 0);
-                cell.store(GENERATION, parameters.generation);
-                cell.store(INTERVAL, parameters.interval_ns);
+                let cell = self.free(stripe, key, fresh.now_ns)?;
+                cell.store(WINDOW_END, fresh.window_end_ns);
+                cell.store(GENERATION, fresh.parameters.generation);
+                cell.store(INTERVAL, fresh.parameters.interval_ns);
+                cell.store(STATE, fresh.state());
                 cell.store(KEY_SECOND, key.second);
                 // Published last: whoever sees the first word sees the rest.
                 cell.store(KEY_FIRST, key.first);
-                Some(cell)
+                Some(Cell { key, ..cell })
             });
         });
         inserted
     }
 
+    /// A place for a key, under its stripe's lock: one that is empty, or of a cell that says nothing any more.
+    fn free(&self, stripe: usize, key: Key, now_ns: u64) -> Option<Cell<'t>> {
+        let empty = self.places(stripe, key).find(|cell| cell.load(KEY_FIRST) == EMPTY);
+        empty.or_else(|| {
+            let over = |cell: &Cell<'_>| {
+                let state = cell.state();
+                cell.says_until(state).saturating_add(GRACE_NS) <= now_ns
+                    && cell.replace(state, FROZEN)
+            };
+            let cell = self.places(stripe, key).find(over)?;
+            // Never `EMPTY` again: who looks for a key behind it goes on.
+            cell.store(KEY_FIRST, TOMBSTONE);
+            Some(cell)
+        })
+    }
+
     /// Brings a cell that older parameters wrote to `parameters`: what was used stays used.
     pub(crate) fn adopt(&self, cell: Cell<'t>, parameters: Parameters, now_ns: u64) {
-        let stripe = cell.address / (CELL_WORDS * STRIPE_CELLS);
+        let Some(stripe) = self.stripe(cell.key) else { return };
         self.host.locked(stripe, &mut || {
-            if cell.load(GENERATION) >= parameters.generation {
+            if cell.load(GENERATION) >= parameters.generation || !cell.is_own() {
                 return;
             }
             let old_interval = cell.load(INTERVAL).max(1);
@@ -246,7 +294,7 @@ impl<'t> Cells<'t> {
     /// Puts a cell of a snapshot back; false if it says nothing any more at `now_ns`, or has no
     /// room.
     pub fn restore(&self, words: [u64; CELL_WORDS], now_ns: u64) -> bool {
-        let [first, second, state, ..] = words;
+        let [first, second, state, window_end, ..] = words;
         let key = Key { first, second };
         let Some(stripe) = self.stripe(key).filter(|_| first >= RESERVED_KEYS) else {
             return false;
@@ -254,8 +302,9 @@ impl<'t> Cells<'t> {
         let mut restored = false;
         self.host.locked(stripe, &mut || {
             let free = || self.places(stripe, key).find(|cell| cell.load(KEY_FIRST) == EMPTY);
-            let Some(cell) = (state > now_ns && self.find(key).is_none()).then(free).flatten()
-            else {
+            let says_until = says_until(state, window_end);
+            let is_news = says_until > now_ns && self.find(key).is_none();
+            let Some(cell) = is_news.then(free).flatten() else {
                 return;
             };
             for (at, word) in words.iter().enumerate().skip(STATE) {
@@ -282,9 +331,10 @@ impl<'t> Cells<'t> {
 pub(crate) struct Parameters {
     /// Grows with each version of the limits.
     pub(crate) generation: u64,
-    /// Time in which one unit comes back.
+    /// Time in which one unit comes back; a budget has none.
     pub(crate) interval_ns: u64,
-    pub(crate) burst: u64,
+    /// The most that is ever left: a bucket's burst, a budget's amount.
+    pub(crate) most: u64,
 }
 
 impl Parameters {
@@ -292,18 +342,57 @@ impl Parameters {
     fn rescale(&self, arrival: u64, old_interval: u64, now_ns: u64) -> u64 {
         let used = u128::from(arrival.saturating_sub(now_ns));
         let scaled = used * u128::from(self.interval_ns) / u128::from(old_interval);
-        let most = u128::from(self.interval_ns) * u128::from(self.burst);
+        let most = u128::from(self.interval_ns) * u128::from(self.most);
         now_ns.saturating_add(u64::try_from(scaled.min(most)).unwrap_or(u64::MAX))
     }
+}
+
+/// Whether a state is that of a cell that is about to be another's.
+pub(crate) fn is_frozen(state: u64) -> bool {
+    state == FROZEN
+}
+
+/// What became of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    Done,
+    /// The state was another meanwhile.
+    Changed,
+    /// The cell is another key's meanwhile.
+    Gone,
+}
+
+/// What a new cell begins with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fresh {
+    pub(crate) parameters: Parameters,
+    /// 0 for a bucket.
+    pub(crate) window_end_ns: u64,
+    pub(crate) now_ns: u64,
+}
+
+impl Fresh {
+    /// Nothing used: a bucket's arrival time is now, a budget's sum 0.
+    fn state(self) -> u64 {
+        if self.window_end_ns == 0 { self.now_ns.max(1) } else { 0 }
+    }
+}
+
+/// A bucket says something until its arrival time, a budget until its window ends.
+fn says_until(state: u64, window_end_ns: u64) -> u64 {
+    if window_end_ns == 0 { state } else { window_end_ns }
 }
 
 /// One cell of a table.
 #[derive(Clone, Copy)]
 pub(crate) struct Cell<'t> {
     words: &'t [AtomicU64; CELL_WORDS],
-    /// Position of its first word: the order in which a decision takes its cells.
-    pub(crate) address: usize,
+    /// Whose cell it was when it was found.
+    key: Key,
 }
+
+/// The key of no cell.
+const NOBODY: Key = Key { first: EMPTY, second: 0 };
 
 impl Cell<'_> {
     fn load(&self, word: usize) -> u64 {
@@ -316,28 +405,60 @@ impl Cell<'_> {
         }
     }
 
+    /// Where it lies: the order in which a decision takes its cells.
+    pub(crate) fn place(&self) -> usize {
+        self.words.as_ptr().addr()
+    }
+
+    /// Whether it is still the cell of the key that it was found for.
+    #[inline]
+    pub(crate) fn is_own(&self) -> bool {
+        let is_its = self.load(KEY_FIRST) == self.key.first;
+        is_its && self.load(KEY_SECOND) == self.key.second && !is_frozen(self.state())
+    }
+
+    /// Replaces the state word as long as it is what it was, and looks at the key again: a change is undone if the
+    /// cell has become another's. No cell of the other kind ever has a state that this one had: the one is a time,
+    /// the other a sum.
+    #[inline(always)]
+    pub(crate) fn take(&self, old: u64, new: u64) -> Taken {
+        match (self.replace(old, new), self.is_own()) {
+            (true, true) => Taken::Done,
+            (false, true) => Taken::Changed,
+            (true, false) => {
+                self.replace(new, old);
+                Taken::Gone
+            }
+            (false, false) => Taken::Gone,
+        }
+    }
+
+    fn says_until(&self, state: u64) -> u64 {
+        says_until(state, self.load(WINDOW_END))
+    }
+
     /// Whether the cell was written under older parameters than these.
     pub(crate) fn is_older_than(&self, parameters: Parameters) -> bool {
         self.load(GENERATION) < parameters.generation
     }
 
-    /// The state word; 0 is a cell that nothing was taken from.
+    /// The state word.
     pub(crate) fn state(&self) -> u64 {
         self.load(STATE)
     }
 
     /// Replaces the state word unless it changed meanwhile.
-    pub(crate) fn replace(&self, old: u64, new: u64) -> bool {
+    fn replace(&self, old: u64, new: u64) -> bool {
         self.words.get(STATE).is_some_and(|state| {
             state.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire).is_ok()
         })
     }
 
-    /// Changes a state word that is not 0.
+    /// Changes the state word, unless the cell is about to be another's.
     pub(crate) fn update(&self, change: impl Fn(u64) -> u64) {
         loop {
             let old = self.state();
-            if old == 0 || self.replace(old, change(old)) {
+            if is_frozen(old) || self.replace(old, change(old)) {
                 return;
             }
         }

@@ -60,7 +60,7 @@ pub use policy::evaluate::Verdict;
 pub use policy::facts::Effect;
 pub use policy::rows::{Row, Rows, parse_rows};
 pub use policy::tenants::split;
-pub use quota::limit::{Bucket, Dimension, Limit, Mode, Quotas, Stage};
+pub use quota::limit::{Bucket, Budget, Capacity, Dimension, Limit, Mode, Quotas, Stage};
 pub use quota::reserve::{LimitUse, LimitUses};
 pub use reason::Reason;
 pub use request::{Amount, Attribute, Entity, Request};

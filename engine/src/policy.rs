@@ -44,6 +44,8 @@ pub struct PolicySet {
     pub(crate) index: Option<Index>,
     /// Casbin's dialects: no row is asked, one of empty cells stands in.
     pub(crate) phantom: bool,
+    /// Rows came or went since it was compiled: the facts know which.
+    pub(crate) is_changed: bool,
     pub(crate) warnings: Diagnostics,
     /// The matcher's conjunctions, for explanations.
     pub(crate) described: Vec<Vec<Described>>,

@@ -1,9 +1,13 @@
-//! Quotas: limits as data, buckets over cells, and the one step that takes all or none.
+//! Quotas: limits as data, buckets and budgets over cells, and the one step that takes all or none.
 //!
-//! `limit` is what is promised, `bucket` one rate over one cell, `reserve` the step of a decision.
-//! To add a kind of limit: a variant beside `limit::Bucket`, its arithmetic beside `bucket`, an arm
-//! in `reserve`, a naive twin in engine/tests/quota.rs.
+//! `limit` is what is promised, `bucket` one rate over one cell, `budget` one amount in a window over one cell,
+//! `window` where windows begin, `one` a limit of either kind, `reserve` the step of a decision.
+//! To add a kind of limit: a variant of `limit::Capacity`, its arithmetic beside `bucket`, an arm in `one`, a naive
+//! twin in engine/tests/engine/quota.rs.
 
 pub(crate) mod bucket;
+pub(crate) mod budget;
 pub mod limit;
+pub(crate) mod one;
 pub(crate) mod reserve;
+pub mod window;

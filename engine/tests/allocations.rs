@@ -9,8 +9,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use table::{MODEL, Table, tenant};
 use tollgate_engine::{
-    Amount, Attribute, Bucket, Dimension, Entity, Limit, Mode, Now, Part, Request, Scratch, Stage,
-    Value, quota::limit::parse_condition,
+    Amount, Attribute, Bucket, Capacity, Dimension, Entity, Limit, Mode, Now, Part, Request,
+    Scratch, Stage, Value, quota::limit::parse_condition,
 };
 
 thread_local! {
@@ -41,7 +41,11 @@ fn limit(id: &str, meter: &str, when: Option<&str>) -> Limit {
     Limit {
         id: id.to_owned(),
         meter: meter.to_owned(),
-        bucket: Bucket { count: 1_000, period_ns: 1_000_000_000, burst: 1_000_000 },
+        capacity: Capacity::Bucket(Bucket {
+            count: 1_000,
+            period_ns: 1_000_000_000,
+            burst: 1_000_000,
+        }),
         dimensions: vec![Dimension { part: Part::Subject, path: String::new() }],
         when: when.map(|text| parse_condition(text, &tokens).unwrap()),
         mode: Mode::Hard,

@@ -3,9 +3,10 @@
 use crate::toml_reader::{At, Table, read};
 use tollgate_engine::bounds::DIMENSIONS_MAX;
 use tollgate_engine::quota::limit::{Condition, condition_tokens, parse_condition};
+use tollgate_engine::quota::window::{Period, WINDOW_SECONDS_MAX, Weekday, Windows};
 use tollgate_engine::{
-    Binding, Bucket, Code, Diagnostic, Diagnostics, Dimension, Limit, Mode, Model, Part, Source,
-    Span, Stage,
+    Binding, Bucket, Budget, Capacity, Code, Diagnostic, Diagnostics, Dimension, Limit, Mode,
+    Model, Part, Source, Span, Stage,
 };
 
 const KEYS: &[&str] = &[
@@ -23,7 +24,7 @@ const KEYS: &[&str] = &[
     "description",
 ];
 /// Keys of limits that this version refuses rather than ignores.
-const LATER: &[&str] = &["budget", "warn_at", "overdraft"];
+const LATER: &[&str] = &["warn_at", "overdraft"];
 const UNITS: &[(&str, u64)] = &[("s", 1), ("min", 60), ("h", 3_600), ("d", 86_400)];
 const SECOND_NS: u64 = 1_000_000_000;
 /// First words of a dimension.
@@ -66,19 +67,12 @@ fn read_limit(table: &Table<'_>, tokens: &[String]) -> Option<Limit> {
         if let Some(span) = table.has(key) {
             let message = format!("`{key}` is not supported by this version");
             let found = Diagnostic::error(table.source(), span, Code::NotYetSupported, message);
-            table.push(found.help("use a bucket, or leave this limit out"));
+            table.push(found.help("leave it out"));
         }
     }
     let id = name(table, "id");
     let meter = name(table, "meter");
-    let bucket = match (table.table("bucket"), table.has("budget")) {
-        (Some(bucket), _) => read_bucket(&bucket),
-        (None, Some(_)) => None,
-        (None, None) => {
-            table.missing("bucket");
-            None
-        }
-    };
+    let capacity = read_capacity(table);
     let mode = choice(
         table,
         "mode",
@@ -89,18 +83,41 @@ fn read_limit(table: &Table<'_>, tokens: &[String]) -> Option<Limit> {
         "stage",
         &[("after-policy", Stage::AfterPolicy), ("before-policy", Stage::BeforePolicy)],
     );
-    let default_amount = table.integer("default_amount").and_then(|amount| narrow(table, &amount));
+    let default_amount = table.integer("default_amount");
     let _ = table.str("description");
     let dimensions = read_dimensions(table);
     let when = table.str("when").and_then(|when| read_condition(table, &when, tokens));
-    let (id, meter, bucket) = (id?, meter?, bucket?);
+    let (id, meter, capacity) = (id?, meter?, capacity?);
     let mode = mode.unwrap_or_default();
     if meter != "requests" && default_amount.is_none() && mode == Mode::Hard {
         table.missing("default_amount");
         return None;
     }
-    let stage = stage.unwrap_or_default();
-    Some(Limit { id, meter, bucket, dimensions, when, mode, stage, default_amount })
+    if let Some(amount) = default_amount.as_ref().filter(|amount| amount.value > capacity.most()) {
+        let most = capacity.most();
+        let message = format!("an amount of {} never fits: at most {most} is left", amount.value);
+        table.report(amount.span, Code::OutOfRange, message);
+        return None;
+    }
+    let (stage, default_amount) = (stage.unwrap_or_default(), default_amount.map(|a| a.value));
+    Some(Limit { id, meter, capacity, dimensions, when, mode, stage, default_amount })
+}
+
+/// A bucket or a budget: one of the two.
+fn read_capacity(table: &Table<'_>) -> Option<Capacity> {
+    match (table.has("bucket"), table.has("budget")) {
+        (Some(_), None) => read_bucket(&table.table("bucket")?).map(Capacity::Bucket),
+        (None, Some(_)) => read_budget(&table.table("budget")?).map(Capacity::Budget),
+        (Some(span), Some(_)) => {
+            let message = "a limit has a bucket or a budget, not both".to_owned();
+            table.report(span, Code::OutOfRange, message);
+            None
+        }
+        (None, None) => {
+            table.missing("bucket");
+            None
+        }
+    }
 }
 
 fn name(table: &Table<'_>, key: &str) -> Option<String> {
@@ -169,6 +186,84 @@ fn read_bucket(table: &Table<'_>) -> Option<Bucket> {
     Some(bucket)
 }
 
+const WINDOWS: &[&str] = &["day", "week", "month", "year"];
+const DAYS: &[(&str, Weekday)] = &[
+    ("monday", Weekday::Monday),
+    ("tuesday", Weekday::Tuesday),
+    ("wednesday", Weekday::Wednesday),
+    ("thursday", Weekday::Thursday),
+    ("friday", Weekday::Friday),
+    ("saturday", Weekday::Saturday),
+    ("sunday", Weekday::Sunday),
+];
+
+fn read_budget(table: &Table<'_>) -> Option<Budget> {
+    table.known(&["amount", "window", "anchor_day", "start_day", "zone"]);
+    for key in ["amount", "window"].into_iter().filter(|key| table.has(key).is_none()) {
+        table.missing(key);
+    }
+    let (amount, window) = (table.integer("amount")?, table.str("window")?);
+    let start_day = choice(table, "start_day", DAYS);
+    let anchor_day = table.integer("anchor_day");
+    let period = match window.value.as_str() {
+        "day" => Some(Period::Day),
+        "week" => Some(Period::Week(start_day.unwrap_or(Weekday::Monday))),
+        "month" => {
+            let day = anchor_day.as_ref().map_or(1, |day| day.value);
+            Some(Period::Month(i8::try_from(day).unwrap_or(0)))
+        }
+        "year" => Some(Period::Year),
+        fixed => parse_seconds(fixed).map(Period::Seconds),
+    };
+    let Some(period) = period else {
+        let message = format!("`{}` is no window", window.value);
+        let found = Diagnostic::error(table.source(), window.span, Code::OutOfRange, message);
+        let help =
+            format!("one of {}, or a count and a unit: 90s, 15min, 6h, 30d", WINDOWS.join(", "));
+        table.push(found.did_you_mean(&window.value, WINDOWS.iter().copied()).help(help));
+        return None;
+    };
+    for (key, of) in [("anchor_day", "month"), ("start_day", "week")] {
+        if let Some(span) = table.has(key).filter(|_| window.value != of) {
+            table.report(span, Code::OutOfRange, format!("`{key}` is of a {of}'s window"));
+            return None;
+        }
+    }
+    let zone = table.str("zone");
+    let name = zone.as_ref().map_or("UTC", |zone| zone.value.as_str());
+    let Some(windows) = Windows::new(period, name) else {
+        let (span, message) = match (period, &anchor_day, &zone) {
+            (Period::Month(day), Some(at), _) if !(1..=31).contains(&day) => {
+                (at.span, format!("expected a day of 1 to 31, got {}", at.value))
+            }
+            (Period::Seconds(_), ..) if Windows::new(period, "UTC").is_none() => (
+                window.span,
+                format!("expected 1 second to {WINDOW_SECONDS_MAX}, got `{}`", window.value),
+            ),
+            _ => {
+                let span = zone.as_ref().map_or(table.span(), |zone| zone.span);
+                (span, format!("there is no zone `{name}`: an IANA name such as Europe/Berlin"))
+            }
+        };
+        table.report(span, Code::OutOfRange, message);
+        return None;
+    };
+    let budget = Budget { amount: amount.value, windows };
+    if let Some(refusal) = budget.refusal() {
+        table.report(amount.span, Code::OutOfRange, refusal);
+        return None;
+    }
+    Some(budget)
+}
+
+/// `15min` as seconds.
+fn parse_seconds(text: &str) -> Option<u64> {
+    let unit = text.find(|c: char| !(c.is_ascii_digit() || c == '_'))?;
+    let (count, unit) = text.split_at_checked(unit)?;
+    let seconds = UNITS.iter().find(|(name, _)| *name == unit.trim()).map(|(_, s)| *s)?;
+    count.replace('_', "").parse::<u64>().ok()?.checked_mul(seconds)
+}
+
 /// `10/s` as count and nanoseconds.
 fn parse_rate(text: &str) -> Option<(u32, u64)> {
     let (count, unit) = text.split_once('/')?;
@@ -228,7 +323,8 @@ fn read_condition(table: &Table<'_>, when: &At<String>, tokens: &[String]) -> Op
 
 #[cfg(test)]
 mod tests {
-    use super::parse_rate;
+    use super::*;
+    use tollgate_engine::{Dialect, bind, parse_model};
 
     #[test]
     fn rates_are_a_count_and_a_unit() {
@@ -244,6 +340,98 @@ mod tests {
             ("1.5/s", None),
         ] {
             assert_eq!(parse_rate(text), expected, "{text}");
+        }
+    }
+
+    const MODEL: &str = "[request_definition]\nr = sub, obj, act\n[policy_definition]\np = sub, obj, act\n\
+        [policy_effect]\ne = some(where (p.eft == allow))\n[matchers]\nm = r.sub == p.sub\n";
+
+    fn read(text: &str) -> Result<Vec<Limit>, Vec<(Code, String)>> {
+        let model = Source { file: "model.conf", text: MODEL };
+        let model = parse_model(model, Dialect::Strict).unwrap();
+        let binding = bind(&model, &[], Source { file: "model.conf", text: MODEL }).unwrap();
+        read_limits(Source { file: "limits.toml", text }, &model, &binding)
+            .map_err(|found| found.iter().map(|one| (one.code, one.message.clone())).collect())
+    }
+
+    #[test]
+    fn a_budget_is_an_amount_and_a_window_or_says_what_is_wrong() {
+        for (budget, period, zone) in [
+            ("amount = 5, window = \"day\"", Period::Day, "UTC"),
+            ("amount = 5, window = \"week\"", Period::Week(Weekday::Monday), "UTC"),
+            (
+                "amount = 5, window = \"week\", start_day = \"sunday\"",
+                Period::Week(Weekday::Sunday),
+                "UTC",
+            ),
+            (
+                "amount = 5, window = \"month\", zone = \"Europe/Berlin\"",
+                Period::Month(1),
+                "Europe/Berlin",
+            ),
+            ("amount = 5, window = \"month\", anchor_day = 31", Period::Month(31), "UTC"),
+            ("amount = 5, window = \"year\"", Period::Year, "UTC"),
+            ("amount = 5, window = \"15min\"", Period::Seconds(900), "UTC"),
+        ] {
+            let limits = read(&format!(
+                "[[limit]]\nid = \"a\"\nmeter = \"requests\"\nbudget = {{ {budget} }}\n"
+            ));
+            let windows = Windows::new(period, zone).unwrap();
+            let expected = Capacity::Budget(Budget { amount: 5, windows });
+            assert_eq!(limits.unwrap()[0].capacity, expected, "{budget}");
+        }
+        for (lines, code, message) in [
+            ("budget = { amount = 0, window = \"day\" }", Code::OutOfRange, "admit nothing"),
+            ("budget = { amount = 5 }", Code::MissingKey, "window"),
+            ("budget = { amount = 5, window = \"fortnight\" }", Code::OutOfRange, "no window"),
+            (
+                "budget = { amount = 5, window = \"month\", anchor_day = 32 }",
+                Code::OutOfRange,
+                "1 to 31, got 32",
+            ),
+            (
+                "budget = { amount = 5, window = \"day\", anchor_day = 3 }",
+                Code::OutOfRange,
+                "of a month's",
+            ),
+            (
+                "budget = { amount = 5, window = \"day\", start_day = \"monday\" }",
+                Code::OutOfRange,
+                "of a week's",
+            ),
+            (
+                "budget = { amount = 5, window = \"day\", zone = \"Mars/Olympus\" }",
+                Code::OutOfRange,
+                "no zone `Mars/Olympus`",
+            ),
+            ("budget = { amount = 5, window = \"0s\" }", Code::OutOfRange, "1 second to"),
+            (
+                "budget = { amount = 9_000_000_000_000_000_000, window = \"day\" }",
+                Code::OutOfRange,
+                "could wrap",
+            ),
+            ("budget = { amount = 5, window = \"day\", carry = true }", Code::UnknownKey, "carry"),
+            (
+                "budget = { amount = 5, window = \"day\" }\nbucket = { rate = \"1/s\" }",
+                Code::OutOfRange,
+                "not both",
+            ),
+            (
+                "budget = { amount = 5, window = \"day\" }\ndefault_amount = 6",
+                Code::OutOfRange,
+                "never fits",
+            ),
+            (
+                "bucket = { rate = \"1/s\", burst = 3 }\ndefault_amount = 4",
+                Code::OutOfRange,
+                "never fits",
+            ),
+        ] {
+            let found = read(&format!("[[limit]]\nid = \"a\"\nmeter = \"requests\"\n{lines}\n"));
+            let found = found.expect_err(lines);
+            let is_said =
+                found.iter().any(|(known, said)| *known == code && said.contains(message));
+            assert!(is_said, "{lines}: {found:?}");
         }
     }
 }

@@ -154,13 +154,7 @@ fn bad_folders() -> Vec<(&'static str, Files)> {
         ("wrong-type", limit("20", "\"20\"")),
         ("missing-key", limit("meter = \"requests\"\n", "")),
         ("bad-rate", limit("10/s", "ten a second")),
-        (
-            "not-yet-supported",
-            limit(
-                "bucket = { rate = \"10/s\", burst = 20 }",
-                "budget = { amount = 5, window = \"day\" }",
-            ),
-        ),
+        ("not-yet-supported", limit("burst = 20 }", "burst = 20 }\nwarn_at = [50]")),
         ("out-of-range", limit("20", "5_000_000_000")),
         ("duplicate-limit", {
             let one =

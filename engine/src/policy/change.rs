@@ -86,7 +86,7 @@ impl PolicySet {
             && self.index.is_some()
             && self.code.evals.is_empty()
             && self.effect_rule != EffectRule::SubjectPriority
-            && self.facts.changes.is_none();
+            && !self.is_changed;
         let count = change.added.all().count() + change.removed.all().count();
         if !is_plain || count > CHANGED_ROWS_MAX {
             return None;
@@ -94,7 +94,7 @@ impl PolicySet {
         let mut facts = (*self.facts).clone();
         facts.roles = facts.roles.changed(change, &model.roles, &mut facts.texts)?;
         facts.changes = Some(Box::new(row_changes(&mut facts, &self.code, model, change)?));
-        Some(PolicySet { facts: Box::new(facts), ..self.clone() })
+        Some(PolicySet { facts: Box::new(facts), is_changed: true, ..self.clone() })
     }
 }
 

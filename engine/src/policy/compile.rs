@@ -98,6 +98,7 @@ impl PolicySet {
                 facts: Box::new(facts),
                 index,
                 phantom,
+                is_changed: false,
                 warnings: compiler.diagnostics,
                 described,
                 tokens: model.request.clone(),

@@ -60,10 +60,15 @@ struct First<'f> {
 
 impl First<'_> {
     fn of(facts: &Facts) -> First<'_> {
-        let changes = facts.changes.as_deref();
-        First { allow: None, deny: None, unknown_deny: None, changes }
+        First { changes: facts.changes.as_deref(), ..First::of_loaded() }
     }
 
+    /// Where no row came or went: without a look at the facts, which the layout does not need.
+    fn of_loaded() -> First<'static> {
+        First { allow: None, deny: None, unknown_deny: None, changes: None }
+    }
+
+    #[inline]
     fn see(&mut self, row: u32, effect: Effect, truth: Option<bool>) {
         if let Some(changes) = self.changes {
             return self.see_among(changes, row, effect, truth);
@@ -167,10 +172,10 @@ impl PolicySet {
     }
 
     fn ask(&self, index: &Index, tuple: &[Value<'_>], now: Now, reads: &mut impl Reads) -> Verdict {
-        if self.facts.changes.is_some() {
+        if self.is_changed {
             return self.ask_changed(index, tuple, now);
         }
-        let (mut machine, mut first) = (self.machine(tuple, now), First::of(&self.facts));
+        let (mut machine, mut first) = (self.machine(tuple, now), First::of_loaded());
         let mut all = index.alternatives.iter();
         match all.all(|alternative| self.probe(alternative, &mut machine, &mut first, reads)) {
             true => self.conclude(first, &machine),

@@ -4,7 +4,7 @@
 //! with a clock of two readings: 0 for the limiter's start, then `now`. The stored arrival time is
 //! therefore absolute (unix ns) and outlives the limiter.
 
-use crate::cell::{Cell, Parameters};
+use crate::cell::{Cell, Parameters, Taken, is_frozen};
 use governor::clock::Clock;
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
@@ -22,11 +22,14 @@ pub(crate) enum Check {
     Later {
         wait_ns: u64,
     },
-    /// More than the burst.
+    /// More than the burst, or than the budget.
     Never,
+    /// The cell has become another key's: nothing was taken, and the key has no cell.
+    Gone,
 }
 
 /// Whether `amount` fits now; takes it if `take`. `None` for the cell is a cell without use.
+#[inline(always)]
 pub(crate) fn check(
     cell: Option<Cell<'_>>,
     parameters: Parameters,
@@ -34,12 +37,32 @@ pub(crate) fn check(
     now_ns: u64,
     take: bool,
 ) -> Check {
-    let burst = u32::try_from(parameters.burst).ok().and_then(NonZeroU32::new);
+    let gone = LocalCell::new(false);
+    let checked = match (take, cell) {
+        (true, Some(cell)) => ask(Taking { cell, gone: &gone }, parameters, amount, now_ns),
+        _ => ask(Looking { cell }, parameters, amount, now_ns),
+    };
+    match checked {
+        Check::Fits if gone.get() => Check::Gone,
+        Check::Fits => Check::Fits,
+        // What was read may have been another's.
+        _ if cell.is_some_and(|cell| !cell.is_own()) => Check::Gone,
+        refused => refused,
+    }
+}
+
+#[inline(always)]
+fn ask<Store: StateStore<Key = NotKeyed>>(
+    store: Store,
+    parameters: Parameters,
+    amount: NonZeroU32,
+    now_ns: u64,
+) -> Check {
+    let burst = u32::try_from(parameters.most).ok().and_then(NonZeroU32::new);
     let quota = Quota::with_period(Duration::from_nanos(parameters.interval_ns));
     let (Some(quota), Some(burst)) = (quota, burst) else { return Check::Never };
     let clock = OneShot { now_ns, started: LocalCell::new(false) };
-    let store = Store { cell, take };
-    let limiter: RateLimiter<NotKeyed, Store<'_>, OneShot, NoOpMiddleware<Nanos>> =
+    let limiter: RateLimiter<NotKeyed, Store, OneShot, NoOpMiddleware<Nanos>> =
         RateLimiter::new(quota.allow_burst(burst), store, clock);
     match limiter.check_n(amount) {
         Ok(Ok(())) => Check::Fits,
@@ -58,34 +81,61 @@ pub(crate) fn give_back(cell: Cell<'_>, parameters: Parameters, amount: u32) {
 }
 
 /// Units that could be taken now.
+#[inline(always)]
 pub(crate) fn remaining(cell: Option<Cell<'_>>, parameters: Parameters, now_ns: u64) -> u64 {
     let arrival = cell.map_or(0, |cell| cell.state());
     let ahead = arrival.saturating_sub(now_ns);
-    let whole = parameters.interval_ns.saturating_mul(parameters.burst);
+    let whole = parameters.interval_ns.saturating_mul(parameters.most);
     whole.saturating_sub(ahead) / parameters.interval_ns.max(1)
 }
 
-struct Store<'t> {
+/// Only looks.
+struct Looking<'t> {
     cell: Option<Cell<'t>>,
-    take: bool,
 }
 
-impl StateStore for Store<'_> {
+impl StateStore for Looking<'_> {
     type Key = NotKeyed;
 
+    #[inline(always)]
+    fn measure_and_replace<T, F, E>(&self, _key: &NotKeyed, decide: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        let state = self.cell.map_or(0, |cell| cell.state());
+        decide(arrival_of(state)).map(|(answer, _)| answer)
+    }
+}
+
+/// A bucket that is full has none.
+fn arrival_of(state: u64) -> Option<Nanos> {
+    (state != 0 && !is_frozen(state)).then_some(Nanos::new(state))
+}
+
+/// Takes, and says whether the cell has become another's.
+struct Taking<'t> {
+    cell: Cell<'t>,
+    gone: &'t LocalCell<bool>,
+}
+
+impl StateStore for Taking<'_> {
+    type Key = NotKeyed;
+
+    #[inline(always)]
     fn measure_and_replace<T, F, E>(&self, _key: &NotKeyed, decide: F) -> Result<T, E>
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
         loop {
-            let old = self.cell.map_or(0, |cell| cell.state());
-            let (answer, new) = decide((old != 0).then_some(Nanos::new(old)))?;
-            let kept = match self.cell {
-                Some(cell) if self.take => cell.replace(old, new.as_u64()),
-                _ => true,
-            };
-            if kept {
-                return Ok(answer);
+            let old = self.cell.state();
+            let (answer, new) = decide(arrival_of(old))?;
+            match self.cell.take(old, new.as_u64()) {
+                Taken::Done => return Ok(answer),
+                Taken::Changed => {}
+                Taken::Gone => {
+                    self.gone.set(true);
+                    return Ok(answer);
+                }
             }
         }
     }

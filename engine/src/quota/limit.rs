@@ -12,11 +12,15 @@ use crate::expr::error::ParseError;
 use crate::expr::parse::{Names, parse};
 use crate::model::Model;
 use crate::policy::facts::Facts;
+use crate::quota::budget::CurrentWindow;
+use crate::quota::window::Windows;
 use crate::request::SlotMap;
 use std::sync::Arc;
 
 /// Rates above this are refused: an interval is a whole number of nanoseconds.
 pub const RATE_PER_SECOND_MAX: u64 = 10_000_000;
+/// A budget's amount beyond this could wrap when amounts are added to it.
+pub const BUDGET_AMOUNT_MAX: u64 = 1 << 62;
 /// Amounts and intervals beyond this could wrap.
 const SPAN_NS_MAX: u128 = 1 << 62;
 const SECOND_NS: u128 = 1_000_000_000;
@@ -49,6 +53,48 @@ impl Bucket {
     /// Time in which one unit comes back, rounded up: the rate is never passed.
     pub fn interval_ns(&self) -> u64 {
         self.period_ns.div_ceil(u64::from(self.count.max(1)))
+    }
+}
+
+/// So many units in each window.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Budget {
+    pub amount: u64,
+    pub windows: Windows,
+}
+
+impl Budget {
+    /// Why this budget cannot be kept exactly, if it cannot.
+    pub fn refusal(&self) -> Option<String> {
+        match self.amount {
+            0 => Some("an amount of 0 would admit nothing: it must be at least 1".to_owned()),
+            1..=BUDGET_AMOUNT_MAX => None,
+            _ => Some(format!("an amount above {BUDGET_AMOUNT_MAX} could wrap")),
+        }
+    }
+}
+
+/// How much a limit lets pass.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Capacity {
+    Bucket(Bucket),
+    Budget(Budget),
+}
+
+impl Capacity {
+    fn refusal(&self) -> Option<String> {
+        match self {
+            Capacity::Bucket(bucket) => bucket.refusal(),
+            Capacity::Budget(budget) => budget.refusal(),
+        }
+    }
+
+    /// The most that is ever left.
+    pub fn most(&self) -> u64 {
+        match self {
+            Capacity::Bucket(bucket) => u64::from(bucket.burst),
+            Capacity::Budget(budget) => budget.amount,
+        }
     }
 }
 
@@ -93,12 +139,12 @@ pub struct Condition {
 pub struct Limit {
     pub id: String,
     pub meter: String,
-    pub bucket: Bucket,
+    pub capacity: Capacity,
     pub dimensions: Vec<Dimension>,
     pub when: Option<Condition>,
     pub mode: Mode,
     pub stage: Stage,
-    pub default_amount: Option<u32>,
+    pub default_amount: Option<u64>,
 }
 
 /// What the tokens of conditions and dimensions mean.
@@ -126,7 +172,9 @@ pub(crate) struct Compiled {
     pub(crate) parameters: Parameters,
     pub(crate) when: Option<NodeId>,
     /// What a request that states no amount uses.
-    pub(crate) unstated: Option<u32>,
+    pub(crate) unstated: Option<u64>,
+    /// The window that a budget is in; `None` is a bucket.
+    pub(crate) window: Option<Arc<CurrentWindow>>,
     pub(crate) dimensions: Dimensions,
     /// The number of this set of dimensions among the tenant's.
     pub(crate) set: u8,
@@ -218,7 +266,7 @@ impl Quotas {
         }
         for limit in limits {
             let id = &limit.id;
-            if let Some(refusal) = limit.bucket.refusal() {
+            if let Some(refusal) = limit.capacity.refusal() {
                 return Err(format!("limit `{id}`: {refusal}"));
             }
             if limit.dimensions.len() > DIMENSIONS_MAX {
@@ -268,8 +316,15 @@ impl Quotas {
             hash: LimitHash::default(),
             parameters: Parameters {
                 generation,
-                interval_ns: limit.bucket.interval_ns(),
-                burst: u64::from(limit.bucket.burst),
+                interval_ns: match &limit.capacity {
+                    Capacity::Bucket(bucket) => bucket.interval_ns(),
+                    Capacity::Budget(_) => 0,
+                },
+                most: limit.capacity.most(),
+            },
+            window: match &limit.capacity {
+                Capacity::Bucket(_) => None,
+                Capacity::Budget(budget) => Some(Arc::new(CurrentWindow::of(&budget.windows))),
             },
             when,
             unstated: if limit.meter == "requests" { Some(1) } else { limit.default_amount },
@@ -295,9 +350,9 @@ impl Quotas {
         }
     }
 
-    /// The most that a limit lets wait: its burst.
+    /// The most that is ever left of a limit: a bucket's burst, a budget's amount.
     pub fn of(&self, limit: u16) -> u64 {
-        self.limits.get(usize::from(limit)).map_or(0, |limit| limit.parameters.burst)
+        self.limits.get(usize::from(limit)).map_or(0, |limit| limit.parameters.most)
     }
 
     /// The id of a limit by its position, as `LimitUse::limit` gives it.

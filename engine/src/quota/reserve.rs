@@ -5,14 +5,13 @@
 //! leaves every later answer as it would have been without it.
 
 use crate::bounds::LIMITS_PER_REQUEST_MAX;
-use crate::cell::{Cells, Key, ValuesHash};
+use crate::cell::{Cell, Cells, Key, ValuesHash};
 use crate::expr::eval_strict::Machine;
 use crate::now::Now;
-use crate::quota::bucket::{Check, check, give_back, remaining};
+use crate::quota::bucket::Check;
 use crate::quota::limit::{Compiled, Dimensions, Mode, Quotas, Stage};
 use crate::request::Amount;
 use crate::value::Value;
-use std::num::NonZeroU32;
 
 /// A limit that applied to a request, and how it stands after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,10 +90,10 @@ pub(crate) struct Ask<'a> {
 
 /// A limit that is to be taken from.
 #[derive(Clone, Copy)]
-struct Pending {
-    /// Its cell, or `NO_CELL` until it has one.
-    address: usize,
-    amount: u32,
+struct Pending<'t> {
+    /// `None` until it has one.
+    cell: Option<Cell<'t>>,
+    amount: u64,
     position: u16,
     taken: bool,
 }
@@ -107,10 +106,8 @@ pub(crate) struct Hashes {
 }
 
 const HASHES_KEPT: usize = 4;
-const NO_CELL: usize = usize::MAX;
 /// Stands in `LimitUse::remaining` until the taking is done.
 const UNCOUNTED: u64 = 0;
-const NOTHING: Pending = Pending { address: NO_CELL, amount: 0, position: 0, taken: false };
 
 impl Quotas {
     /// Takes from every limit of the stage that applies, or from none.
@@ -121,7 +118,7 @@ impl Quotas {
         uses: &mut LimitUses,
     ) -> Result<(), Refusal> {
         let cells = ask.cells;
-        let mut pending = [NOTHING; LIMITS_PER_REQUEST_MAX];
+        let mut pending: [Option<Pending<'_>>; LIMITS_PER_REQUEST_MAX] = [None; _];
         let mut count = 0;
         let mut binding: Option<(u64, Refusal)> = None;
         for (position, limit) in self.limits.iter().enumerate() {
@@ -136,14 +133,15 @@ impl Quotas {
                 }
             };
             let amount = self.amount(position, limit, ask.amounts).ok_or(Refusal::BadRequest)?;
-            let cell = cells.find(key);
-            if let Some(cell) = cell.filter(|cell| cell.is_older_than(limit.parameters)) {
-                cells.adopt(cell, limit.parameters, ask.now_ns);
+            let mut cell = cells.find(key);
+            if let Some(cell) = cell {
+                limit.adopt(cells, cell, ask.now_ns);
             }
-            let fits = match NonZeroU32::new(amount) {
-                Some(amount) => check(cell, limit.parameters, amount, ask.now_ns, false),
-                None => Check::Fits,
-            };
+            let mut fits = limit.check(cell, amount, ask.now_ns, false);
+            if fits == Check::Gone {
+                cell = None;
+                fits = limit.check(cell, amount, ask.now_ns, false);
+            }
             if let (Mode::Hard, Some(refusal)) = (limit.mode, refusal(fits, position)) {
                 let wait = wait_of(fits);
                 if binding.is_none_or(|(longest, _)| wait > longest) {
@@ -155,14 +153,13 @@ impl Quotas {
             // What is taken is counted again behind the taking, unless another limit refuses.
             let remaining = match is_taken {
                 true => UNCOUNTED,
-                false => remaining(cell, limit.parameters, ask.now_ns),
+                false => limit.remaining(cell, false, ask.now_ns),
             };
             if !uses.push(LimitUse { limit: position, remaining, mode, exceeded }) {
                 return Err(Refusal::BadRequest);
             }
             if let (true, Some(place)) = (is_taken, pending.get_mut(count)) {
-                let address = cell.map_or(NO_CELL, |cell| cell.address);
-                *place = Pending { address, amount, position, taken: false };
+                *place = Some(Pending { cell, amount, position, taken: false });
                 count += 1;
             }
         }
@@ -172,10 +169,9 @@ impl Quotas {
             None if ask.is_trial => Ok(()),
             None => self.take(ask, hashes, pending),
         };
-        for entry in pending.iter() {
-            let parameters = self.limits.get(usize::from(entry.position)).map(|l| l.parameters);
-            if let Some(parameters) = parameters {
-                let left = remaining(cells.at(entry.address), parameters, ask.now_ns);
+        for entry in pending.iter().flatten() {
+            if let Some(limit) = self.limits.get(usize::from(entry.position)) {
+                let left = limit.remaining(entry.cell, entry.taken, ask.now_ns);
                 uses.set_remaining(entry.position, left);
             }
         }
@@ -183,32 +179,29 @@ impl Quotas {
     }
 
     /// Takes in ascending order of cells; on a lost race gives back and refuses.
-    fn take(
+    fn take<'t>(
         &self,
-        ask: Ask<'_>,
+        ask: Ask<'t>,
         hashes: &mut Hashes,
-        pending: &mut [Pending],
+        pending: &mut [Option<Pending<'t>>],
     ) -> Result<(), Refusal> {
-        let cells = ask.cells;
-        for entry in pending.iter_mut().filter(|entry| entry.address == NO_CELL) {
+        for entry in pending.iter_mut().flatten().filter(|entry| entry.cell.is_none()) {
             let Some(limit) = self.limits.get(usize::from(entry.position)) else { continue };
             let key = Quotas::key(limit, ask, hashes);
-            let cell = key.and_then(|key| cells.find_or_insert(key, limit.parameters));
-            match (cell, limit.mode) {
-                (Some(cell), _) => entry.address = cell.address,
-                (None, Mode::Hard) => return Err(Refusal::StoreFull),
-                (None, _) => {}
+            entry.cell = key.and_then(|key| limit.insert(ask.cells, key, ask.now_ns));
+            if entry.cell.is_none() && limit.mode == Mode::Hard {
+                return Err(Refusal::StoreFull);
             }
         }
         if pending.len() > 1 {
-            pending.sort_unstable_by_key(|entry| entry.address);
+            pending.sort_unstable_by_key(|entry| entry.and_then(|e| e.cell).map(|c| c.place()));
         }
         let mut lost = None;
-        for entry in pending.iter_mut() {
+        for entry in pending.iter_mut().flatten() {
             let limit = self.limits.get(usize::from(entry.position));
-            let (Some(limit), Some(cell)) = (limit, cells.at(entry.address)) else { continue };
-            let Some(amount) = NonZeroU32::new(entry.amount) else { continue };
-            let taken = check(Some(cell), limit.parameters, amount, ask.now_ns, true);
+            let (Some(limit), Some(_)) = (limit, entry.cell) else { continue };
+            // A cell that has become another's meanwhile is a race that was lost.
+            let taken = limit.check(entry.cell, entry.amount, ask.now_ns, true);
             entry.taken = taken == Check::Fits;
             if !entry.taken && limit.mode == Mode::Hard {
                 lost = Some(entry.position);
@@ -216,10 +209,10 @@ impl Quotas {
             }
         }
         let Some(limit) = lost else { return Ok(()) };
-        for entry in pending.iter().filter(|entry| entry.taken) {
+        for entry in pending.iter().flatten().filter(|entry| entry.taken) {
             let limit = self.limits.get(usize::from(entry.position));
-            if let (Some(limit), Some(cell)) = (limit, cells.at(entry.address)) {
-                give_back(cell, limit.parameters, entry.amount);
+            if let (Some(limit), Some(cell)) = (limit, entry.cell) {
+                limit.give_back(cell, entry.amount);
             }
         }
         Err(Refusal::Exceeded { limit, retry_after_ms: Some(1) })
@@ -257,23 +250,24 @@ impl Quotas {
     }
 
     /// The key of a limit's cell; `None` if a dimension has no value.
+    #[inline(always)]
     fn key(limit: &Compiled, ask: Ask<'_>, hashes: &mut Hashes) -> Option<Key> {
         let hash = || values(ask.cells, limit.dimensions, ask.slots);
         let values = match hashes.known.get_mut(usize::from(limit.set)) {
             Some(known) => *known.get_or_insert_with(hash),
             None => hash(),
         };
-        values.map(|values| Key::new(limit.hash, values))
+        values.and_then(|values| limit.key(values, ask.now_ns))
     }
 
     /// The amount that a request asks of a limit; `None` if nothing says how much.
-    fn amount(&self, position: u16, limit: &Compiled, asked: Option<&[Amount<'_>]>) -> Option<u32> {
+    fn amount(&self, position: u16, limit: &Compiled, asked: Option<&[Amount<'_>]>) -> Option<u64> {
         let Some(asked) = asked else { return limit.unstated };
         if asked.is_empty() {
             return Some(0);
         }
         match asked.iter().find(|amount| amount.meter == self.meter(position)) {
-            Some(stated) => Some(u32::try_from(stated.amount).unwrap_or(u32::MAX)),
+            Some(stated) => Some(stated.amount),
             None => limit.unstated,
         }
     }
@@ -307,6 +301,8 @@ fn refusal(fits: Check, limit: u16) -> Option<Refusal> {
             Some(Refusal::Exceeded { limit, retry_after_ms: Some(wait_ns.div_ceil(1_000_000)) })
         }
         Check::Never => Some(Refusal::Exceeded { limit, retry_after_ms: None }),
+        // Asked without a cell, nothing is gone.
+        Check::Gone => Some(Refusal::Exceeded { limit, retry_after_ms: Some(1) }),
     }
 }
 
@@ -315,5 +311,6 @@ fn wait_of(fits: Check) -> u64 {
         Check::Fits => 0,
         Check::Later { wait_ns } => wait_ns,
         Check::Never => u64::MAX,
+        Check::Gone => 1,
     }
 }

@@ -3,8 +3,8 @@
 use crate::table::{MODEL, Table, tenant};
 use tollgate_engine::bounds::{ATTRIBUTES_MAX, ID_BYTES_MAX, LIMITS_PER_REQUEST_MAX};
 use tollgate_engine::{
-    Attribute, Bucket, Dimension, Entity, Limit, Mode, Now, Part, Reason, Request, Scratch, Stage,
-    Value,
+    Attribute, Bucket, Capacity, Dimension, Entity, Limit, Mode, Now, Part, Reason, Request,
+    Scratch, Stage, Value,
 };
 
 const ROWS: &str = "p, role:staff, /v1/models/:m, create, allow\n\
@@ -16,7 +16,7 @@ fn limit(id: &str, burst: u32, dimensions: &[(Part, &str)]) -> Limit {
     Limit {
         id: id.to_owned(),
         meter: "requests".to_owned(),
-        bucket: Bucket { count: 1, period_ns: 1_000_000_000, burst },
+        capacity: Capacity::Bucket(Bucket { count: 1, period_ns: 1_000_000_000, burst }),
         dimensions: dimensions.iter().map(dimension).collect(),
         when: None,
         mode: Mode::Hard,

@@ -1,10 +1,12 @@
-//! Buckets against a naive twin, several limits against the rule "all or none".
+//! Buckets and budgets against a naive twin, several limits against the rule "all or none".
 
 use crate::table::{Table, tenant, tenant_called};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tollgate_engine::quota::window::{Period, Windows};
 use tollgate_engine::{
-    Amount, Bucket, Decision, Dimension, Entity, Limit, Mode, Now, Part, Reason, Request, Scratch,
-    Stage, TenantState,
+    Amount, Bucket, Budget, Capacity, Decision, Dimension, Entity, Limit, Mode, Now, Part, Reason,
+    Request, Scratch, Stage, TenantState,
 };
 
 const OPEN: &str = "[request_definition]\nr = sub, obj, act\n[policy_definition]\np = act\n\
@@ -17,7 +19,7 @@ fn limit(id: &str, (count, period_ns, burst): (u32, u64, u32), by_subject: bool)
     Limit {
         id: id.to_owned(),
         meter: if id.starts_with("tokens") { "tokens" } else { "requests" }.to_owned(),
-        bucket: Bucket { count, period_ns, burst },
+        capacity: Capacity::Bucket(Bucket { count, period_ns, burst }),
         dimensions: if by_subject { vec![subject] } else { Vec::new() },
         when: None,
         mode: Mode::Hard,
@@ -48,10 +50,18 @@ fn request<'a>(subject: &'a str, amounts: Option<&'a [Amount<'a>]>) -> Request<'
     }
 }
 
-/// A leaky bucket in plain integers: how full it is, in nanoseconds.
+/// A budget of so many units in each so many seconds.
+fn budget(id: &str, amount: u64, seconds: u64, by_subject: bool) -> Limit {
+    let windows = Windows::new(Period::Seconds(seconds), "UTC").unwrap();
+    let capacity = Capacity::Budget(Budget { amount, windows });
+    Limit { capacity, ..limit(id, (1, 1, 1), by_subject) }
+}
+
+/// A leaky bucket in plain integers: how full it is, in nanoseconds. A budget: what each of its windows used.
 #[derive(Default, Clone)]
 struct Twin {
     level: HashMap<(usize, String), (u128, u64)>,
+    used: HashMap<(usize, String, u64), u64>,
 }
 
 impl Twin {
@@ -66,18 +76,51 @@ impl Twin {
         for (index, limit) in limits.iter().enumerate() {
             let amount = if limit.meter == "tokens" { tokens } else { 1 };
             let who = if limit.dimensions.is_empty() { "" } else { subject };
-            let key = (index, who.to_owned());
-            let interval =
-                u128::from(limit.bucket.period_ns.div_ceil(u64::from(limit.bucket.count)));
-            let level = self.level_at(&key, now) + u128::from(amount) * interval;
-            if level > u128::from(limit.bucket.burst) * interval {
-                return false;
+            match &limit.capacity {
+                Capacity::Bucket(bucket) => {
+                    let key = (index, who.to_owned());
+                    let interval = interval(bucket);
+                    let level = self.level_at(&key, now) + u128::from(amount) * interval;
+                    if level > u128::from(bucket.burst) * interval {
+                        return false;
+                    }
+                    next.level.insert(key, (level, now));
+                }
+                Capacity::Budget(budget) => {
+                    let used = next.used.entry(window(index, who, budget, now)).or_default();
+                    *used += u64::from(amount);
+                    if *used > budget.amount {
+                        return false;
+                    }
+                }
             }
-            next.level.insert(key, (level, now));
         }
         *self = next;
         true
     }
+
+    fn left(&self, index: usize, limit: &Limit, who: &str, now: u64) -> u64 {
+        match &limit.capacity {
+            Capacity::Bucket(bucket) => {
+                let full = u128::from(bucket.burst) * interval(bucket);
+                let left = full - self.level_at(&(index, who.to_owned()), now);
+                u64::try_from(left / interval(bucket)).unwrap()
+            }
+            Capacity::Budget(budget) => {
+                let used = self.used.get(&window(index, who, budget, now));
+                budget.amount - used.copied().unwrap_or(0)
+            }
+        }
+    }
+}
+
+fn interval(bucket: &Bucket) -> u128 {
+    u128::from(bucket.period_ns.div_ceil(u64::from(bucket.count)))
+}
+
+fn window(index: usize, who: &str, budget: &Budget, now: u64) -> (usize, String, u64) {
+    let window = budget.windows.at(Now(now)).unwrap();
+    (index, who.to_owned(), window.start_ns)
 }
 
 #[test]
@@ -90,7 +133,11 @@ fn random_requests_get_the_naive_twins_answers() {
             .map(|i| {
                 let name = if random.bool() { "tokens" } else { "requests" };
                 let bucket = (random.u32(1..50), random.u64(1..5) * 1_000 * MS, random.u32(1..60));
-                limit(&format!("{name}{i}"), bucket, random.bool())
+                let (id, by_subject) = (format!("{name}{i}"), random.bool());
+                match random.bool() {
+                    true => limit(&id, bucket, by_subject),
+                    false => budget(&id, random.u64(1..400), random.u64(1..40), by_subject),
+                }
             })
             .collect();
         let state = tenant(OPEN, "p, read\n", &limits, 1);
@@ -115,15 +162,143 @@ fn random_requests_get_the_naive_twins_answers() {
             for limit_use in decision.limits.as_slice().iter().filter(|_| expected) {
                 let limit = &limits[usize::from(limit_use.limit)];
                 let who = if limit.dimensions.is_empty() { "" } else { subject };
-                let key = (usize::from(limit_use.limit), who.to_owned());
-                let interval =
-                    u128::from(limit.bucket.period_ns.div_ceil(u64::from(limit.bucket.count)));
-                let left = u128::from(limit.bucket.burst) * interval - twin.level_at(&key, now);
-                assert_eq!(u128::from(limit_use.remaining), left / interval);
+                let left = twin.left(usize::from(limit_use.limit), limit, who, now);
+                assert_eq!(limit_use.remaining, left);
             }
         }
     }
     assert!(allowed * 10 > asked * 3 && allowed * 10 < asked * 9, "{allowed} of {asked}");
+}
+
+/// n − 1, n and n + 1 of a budget, and both sides of its window's edge.
+#[test]
+fn a_budget_is_never_passed_and_begins_anew_with_its_window() {
+    let second = 1_000 * MS;
+    let limits = [budget("tokens", 100, 60, true)];
+    let state = tenant(OPEN, "p, read\n", &limits, 1);
+    let table = Table::new(64);
+    assert_eq!(START % (60 * second), 0, "a window begins at START");
+    let tokens = |amount| [Amount { meter: "tokens", amount }];
+    for (subject, amount, after_ns, reason, retry_after_ms, left) in [
+        ("a", 101, 0, Reason::QuotaExceeded, None, 100),
+        ("a", 99, 0, Reason::Allow, None, 1),
+        ("a", 2, second, Reason::QuotaExceeded, Some(59_000), 1),
+        ("a", 1, second, Reason::Allow, None, 0),
+        ("a", 1, 60 * second - 1, Reason::QuotaExceeded, Some(1), 0),
+        ("b", 100, 60 * second - 1, Reason::Allow, None, 0),
+        ("a", 100, 60 * second, Reason::Allow, None, 0),
+        ("a", 1, 60 * second, Reason::QuotaExceeded, Some(60_000), 0),
+        // Who is late by a moment still counts in the window of before.
+        ("b", 1, 60 * second - 1, Reason::QuotaExceeded, Some(1), 0),
+        ("b", 1, 60 * second, Reason::Allow, None, 99),
+        ("a", u64::MAX, 120 * second, Reason::QuotaExceeded, None, 100),
+    ] {
+        let decision = ask(&state, &table, subject, Some(&tokens(amount)), START + after_ns);
+        let about = format!("{subject} {amount} after {after_ns} ns");
+        assert_eq!((decision.reason, decision.retry_after_ms), (reason, retry_after_ms), "{about}");
+        assert_eq!(decision.limits.as_slice()[0].remaining, left, "{about}");
+    }
+}
+
+/// Beyond 2^32 units, as money in millionths is.
+#[test]
+fn a_budget_counts_large_amounts_and_keeps_its_use_when_it_changes() {
+    let table = Table::new(64);
+    let version =
+        |amount, seq| tenant(OPEN, "p, read\n", &[budget("tokens", amount, 3_600, false)], seq);
+    let large = 5_000_000_000;
+    let spend = [Amount { meter: "tokens", amount: large }];
+    let first = version(3 * large, 1);
+    assert_eq!(ask(&first, &table, "a", Some(&spend), START).reason, Reason::Allow);
+    assert_eq!(ask(&first, &table, "a", Some(&spend), START).reason, Reason::Allow);
+    let look = |state: &TenantState| {
+        ask(state, &table, "a", Some(&[]), START).limits.as_slice()[0].remaining
+    };
+    assert_eq!(look(&first), large);
+    // Raised it helps at once, lowered below its use nothing is left.
+    assert_eq!(look(&version(4 * large, 2)), 2 * large);
+    assert_eq!(look(&version(large, 3)), 0);
+    let refused = ask(&version(large, 3), &table, "a", Some(&spend), START);
+    assert_eq!(refused.retry_after_ms, Some(3_600_000));
+}
+
+/// A stripe of sixteen cells: who says nothing any more makes room, a second after the last word.
+#[test]
+fn a_counter_that_says_nothing_gives_its_place_away() {
+    let second = 1_000 * MS;
+    for (limit, over_ns) in [
+        (budget("requests", 5, 60, true), 60 * second),
+        // Three of ten a second come back after 300 ms.
+        (limit("requests", (10, second, 10), true), 300 * MS),
+    ] {
+        let state = tenant(OPEN, "p, read\n", &[limit], 1);
+        let table = Table::new(1);
+        let ask_all = |names: &str, now: u64| -> Vec<Reason> {
+            let subjects = (0..16).map(|number| format!("{names}{number}"));
+            subjects.map(|subject| ask(&state, &table, &subject, None, now).reason).collect()
+        };
+        for _ in 0..3 {
+            assert_eq!(ask_all("first", START), [Reason::Allow; 16]);
+        }
+        let grace = second;
+        assert_eq!(ask_all("late", START + over_ns), [Reason::QuotaStoreFull; 16]);
+        assert_eq!(ask_all("late", START + over_ns + grace - 1), [Reason::QuotaStoreFull; 16]);
+        assert_eq!(ask_all("new", START + over_ns + grace), [Reason::Allow; 16]);
+        assert_eq!(table.cells().occupied(), 16);
+        // Who lost the cell begins anew, and takes it from nobody who counts.
+        assert_eq!(ask_all("first", START + over_ns + grace), [Reason::QuotaStoreFull; 16]);
+        let left = |now| {
+            let look = ask(&state, &table, "new3", Some(&[]), now);
+            look.limits.as_slice()[0].remaining
+        };
+        assert!(left(START + over_ns + grace) > 0);
+    }
+}
+
+/// Many keys, few cells, windows that pass while threads take: no window of a key gives its unit out twice, and each
+/// gives it once. Time passes a thousand times faster here: who was held up for the second in which a cell is still its
+/// key's is not counted.
+#[test]
+fn threads_that_take_each_others_cells_never_pass_a_budget() {
+    const ASKED: u64 = 200_000;
+    const STEP_NS: u64 = 20_000;
+    const HELD_UP: u64 = 1 << 32;
+    let state = tenant(OPEN, "p, read\n", &[budget("requests", 1, 1, true)], 1);
+    let (table, clock) = (Table::new(16), AtomicU64::new(START));
+    let names: Vec<String> = (0..40).map(|number| format!("user{number}")).collect();
+    let counts = std::thread::scope(|scope| {
+        let work = |seed: u64| {
+            let (state, table, clock, names) = (&state, &table, &clock, &names);
+            move || {
+                let mut random = fastrand::Rng::with_seed(seed);
+                let mut asked: HashMap<(usize, u64), u64> = HashMap::new();
+                for _ in 0..ASKED {
+                    let now = clock.fetch_add(STEP_NS, Ordering::Relaxed);
+                    let name = random.usize(..names.len());
+                    let reason = ask(state, table, &names[name], None, now).reason;
+                    assert_ne!(reason, Reason::QuotaStoreFull);
+                    let admitted = asked.entry((name, now / 1_000_000_000)).or_default();
+                    *admitted += u64::from(reason == Reason::Allow);
+                    let late = clock.load(Ordering::Relaxed) - now > 1_000_000_000;
+                    *admitted += if late { HELD_UP } else { 0 };
+                }
+                asked
+            }
+        };
+        let threads: Vec<_> = (1..=4).map(|seed| scope.spawn(work(seed))).collect();
+        let mut all: HashMap<(usize, u64), u64> = HashMap::new();
+        for thread in threads {
+            for (key, admitted) in thread.join().unwrap() {
+                *all.entry(key).or_default() += admitted;
+            }
+        }
+        all
+    });
+    let counted = counts.iter().filter(|(_, admitted)| **admitted < HELD_UP);
+    assert!(counted.clone().count() > 400, "{} windows of keys", counts.len());
+    for (key, admitted) in counted {
+        assert_eq!(*admitted, 1, "{key:?}");
+    }
 }
 
 #[test]
@@ -266,7 +441,7 @@ fn a_changed_limit_keeps_what_was_used() {
 fn threads_never_pass_a_limit() {
     let limits = [
         limit("requests-one", (1, 3_600 * 1_000 * MS, 500), false),
-        limit("requests-two", (1, 3_600 * 1_000 * MS, 400), false),
+        budget("requests-two", 400, 3_600, false),
     ];
     let state = tenant(OPEN, "p, read\n", &limits, 1);
     let table = Table::new(64);

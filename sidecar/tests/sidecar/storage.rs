@@ -9,6 +9,9 @@ use tollgate_engine::Reason;
 const LIMITS: &str = "[[limit]]\nid = \"few\"\nmeter = \"requests\"\n\
     bucket = { rate = \"3/h\", burst = 3 }\ndimensions = [\"subject\"]\n";
 
+const BUDGET: &str = "[[limit]]\nid = \"few\"\nmeter = \"requests\"\n\
+    budget = { amount = 3, window = \"3650d\" }\ndimensions = [\"subject\"]\n";
+
 /// The folder of a sidecar that was ended, to start another on it.
 fn ended(mut sidecar: Sidecar, signal: nix::sys::signal::Signal) -> PathBuf {
     let pid = nix::unistd::Pid::from_raw(i32::try_from(sidecar.child.id()).unwrap());
@@ -28,9 +31,14 @@ fn version(sidecar: &Sidecar, tenant: &str) -> String {
 #[test]
 fn counters_and_versions_survive_a_restart_and_kill() {
     use nix::sys::signal::Signal;
-    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+    for (signal, limits) in [
+        (Signal::SIGTERM, LIMITS),
+        (Signal::SIGKILL, LIMITS),
+        (Signal::SIGTERM, BUDGET),
+        (Signal::SIGKILL, BUDGET),
+    ] {
         let folder = folder();
-        write(&folder, "acme/limits.toml", LIMITS);
+        write(&folder, "acme/limits.toml", limits);
         let sidecar = Sidecar::start(folder, &[]);
         for _ in 0..3 {
             assert_eq!(sidecar.ask("acme", "alice"), Reason::Allow);

@@ -263,6 +263,7 @@ impl<'m> Asked<'m, '_> {
         }
     }
 
+    #[inline(always)]
     fn see_row(
         &self,
         row: LaidRow<'_>,

@@ -1,0 +1,82 @@
+//! One limit over one cell, of whichever kind it is.
+
+use crate::cell::{Cell, Cells, Fresh, Key, ValuesHash};
+use crate::now::Now;
+use crate::quota::bucket::{self, Check};
+use crate::quota::budget;
+use crate::quota::limit::Compiled;
+use std::num::NonZeroU32;
+
+impl Compiled {
+    /// The key of its cell for these values; `None` where no calendar knows the moment.
+    #[inline(always)]
+    pub(crate) fn key(&self, values: ValuesHash, now_ns: u64) -> Option<Key> {
+        let hash = match &self.window {
+            None => self.hash,
+            Some(window) => self.hash.in_window(window.at(Now(now_ns))?.start_ns),
+        };
+        Some(Key::new(hash, values))
+    }
+
+    /// Its cell, made if there is none; `None` if the table is full.
+    pub(crate) fn insert<'t>(&self, cells: &Cells<'t>, key: Key, now_ns: u64) -> Option<Cell<'t>> {
+        let window = self.window.as_ref().and_then(|window| window.at(Now(now_ns)));
+        let window_end_ns = window.map_or(0, |window| window.end_ns);
+        cells.find_or_insert(key, Fresh { parameters: self.parameters, window_end_ns, now_ns })
+    }
+
+    /// Brings a cell that older parameters wrote to these. What a budget used is the same whatever its amount.
+    #[inline(always)]
+    pub(crate) fn adopt<'t>(&self, cells: &Cells<'t>, cell: Cell<'t>, now_ns: u64) {
+        if self.window.is_none() && cell.is_older_than(self.parameters) {
+            cells.adopt(cell, self.parameters, now_ns);
+        }
+    }
+
+    /// Whether an amount fits now; takes it if `take`.
+    #[inline(always)]
+    pub(crate) fn check(
+        &self,
+        cell: Option<Cell<'_>>,
+        amount: u64,
+        now_ns: u64,
+        take: bool,
+    ) -> Check {
+        if amount == 0 {
+            return Check::Fits;
+        }
+        match &self.window {
+            None => match u32::try_from(amount).ok().and_then(NonZeroU32::new) {
+                Some(amount) => bucket::check(cell, self.parameters, amount, now_ns, take),
+                None => Check::Never,
+            },
+            Some(window) => match window.at(Now(now_ns)) {
+                Some(window) => {
+                    budget::check(cell, self.parameters, amount, (window, now_ns), take)
+                }
+                None => Check::Never,
+            },
+        }
+    }
+
+    /// Gives back what a check took.
+    pub(crate) fn give_back(&self, cell: Cell<'_>, amount: u64) {
+        match (&self.window, u32::try_from(amount)) {
+            (Some(_), _) => budget::give_back(cell, amount),
+            (None, Ok(amount)) => bucket::give_back(cell, self.parameters, amount),
+            // More than any bucket lets take.
+            (None, Err(_)) => {}
+        }
+    }
+
+    /// Units that could be taken now. A cell that was only looked at may have become another's, and then says nothing
+    /// of this key.
+    #[inline(always)]
+    pub(crate) fn remaining(&self, cell: Option<Cell<'_>>, was_taken: bool, now_ns: u64) -> u64 {
+        let cell = cell.filter(|cell| was_taken || cell.is_own());
+        match &self.window {
+            None => bucket::remaining(cell, self.parameters, now_ns),
+            Some(_) => budget::remaining(cell, self.parameters),
+        }
+    }
+}
