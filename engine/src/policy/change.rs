@@ -12,6 +12,7 @@ use crate::expr::code::{Code, Node};
 use crate::model::{EffectRule, Model};
 use crate::policy::PolicySet;
 use crate::policy::facts::{Effect, Facts, RowFacts};
+use crate::policy::index::Twin;
 use crate::policy::rows::{Row, Rows};
 use std::sync::Arc;
 
@@ -93,14 +94,16 @@ impl PolicySet {
         }
         let mut facts = (*self.facts).clone();
         facts.roles = facts.roles.changed(change, &model.roles, &mut facts.texts)?;
-        facts.changes = Some(Box::new(row_changes(&mut facts, &self.code, model, change)?));
+        let index = &self.index.as_ref()?.alternatives.first()?.twin;
+        let sources = (self.code.as_ref(), index.as_ref());
+        facts.changes = Some(Box::new(row_changes(&mut facts, sources, model, change)?));
         Some(PolicySet { facts: Box::new(facts), is_changed: true, ..self.clone() })
     }
 }
 
 fn row_changes(
     facts: &mut Facts,
-    code: &Code,
+    (code, index): (&Code, &Twin),
     model: &Model,
     change: &Change<'_>,
 ) -> Option<RowChanges> {
@@ -123,8 +126,14 @@ fn row_changes(
         if cells.iter().any(|id| facts.texts.is_own(*id)) {
             return false;
         }
-        let mut rows = loaded.cells.chunks_exact(facts.columns.max(1)).enumerate();
-        rows.any(|(row, known)| known == cells && !changes.is_removed(row))
+        let is_it = |row: usize| {
+            let known = loaded.cells.get(row * facts.columns..(row + 1) * facts.columns);
+            known == Some(cells) && !changes.is_removed(row)
+        };
+        match index.rows_like(cells, facts.texts.find("*")) {
+            Some(rows) => rows.iter().any(|candidate| is_it(candidate.row as usize)),
+            None => (0..loaded.effects.len()).any(is_it),
+        }
     };
     let mut added = changes.rows.cells.chunks_exact(facts.columns.max(1));
     let left = loaded.effects.len() + change.added.rules.len() - changes.removed.len();

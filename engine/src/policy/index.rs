@@ -55,6 +55,17 @@ pub(crate) struct Twin {
     /// Some rules of each second key, whoever they are for: for explanations.
     samples: HashMap<u32, Vec<u32>, FixedState>,
     candidates: Vec<Candidate>,
+    /// How a row's cells give its two keys; `None` where a cell may give several.
+    keyed: Option<[Keyed; 2]>,
+}
+
+/// Where a key of a row comes from.
+#[derive(Debug, Clone, Copy)]
+enum Keyed {
+    Nothing,
+    Cell(u16),
+    /// A cell, of which `*` is any.
+    CellOrAny(u16),
 }
 
 /// A row that a probe found, with what decides most of them without another look at memory: the
@@ -127,6 +138,18 @@ impl Twin {
     /// Some rules with a second key.
     pub(crate) fn samples(&self, second: u32) -> &[u32] {
         self.samples.get(&second).map_or(&[], Vec::as_slice)
+    }
+
+    /// The rows that may have these cells; `None` if the tables do not know.
+    pub(crate) fn rows_like(&self, cells: &[u32], star: Option<u32>) -> Option<&[Candidate]> {
+        let cell = |column: u16| cells.get(usize::from(column)).copied().unwrap_or(NONE);
+        let [member, second] = self.keyed?.map(|keyed| match keyed {
+            Keyed::Nothing => NONE,
+            Keyed::Cell(column) => cell(column),
+            Keyed::CellOrAny(column) if Some(cell(column)) == star => ANY,
+            Keyed::CellOrAny(column) => cell(column),
+        });
+        Some(self.candidates(member, second))
     }
 
     /// Candidate rows of two keys, in the order of their ordinals.

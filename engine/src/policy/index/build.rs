@@ -6,8 +6,8 @@ use crate::expr::code::{Code, Node, NodeId, Refused, Site};
 use crate::policy::alternatives::{Conjunct, Test};
 use crate::policy::facts::{Effect, Facts};
 use crate::policy::index::{
-    ANY, Alternative, Candidate, Domain, Entry, Guard, Member, NONE, SAMPLED_MAX, SAMPLES_MAX,
-    Second, Twin, distinct,
+    ANY, Alternative, Candidate, Domain, Entry, Guard, Keyed, Member, NONE, SAMPLED_MAX,
+    SAMPLES_MAX, Second, Twin, distinct,
 };
 use crate::policy::layout::Layout;
 use crate::text::Word;
@@ -57,6 +57,7 @@ impl Builder<'_> {
             }
         }
         entries.sort_unstable();
+        let keyed = (self.keyed(member), self.keyed(second));
         let member = match member {
             Some(position) => Some(self.member(position, any.0)?),
             None => None,
@@ -90,7 +91,8 @@ impl Builder<'_> {
         let path = path.map(|(_, (slot, _))| slot);
         postings.shrink_to_fit();
         let samples = samples(&entries, self.facts);
-        let twin = Box::new(Twin { rest, postings, samples, candidates });
+        let keyed = keyed.0.zip(keyed.1).map(|(member, second)| [member, second]);
+        let twin = Box::new(Twin { rest, postings, samples, candidates, keyed });
         Ok(Alternative { guards, member, second, unlaid, layout, path, twin })
     }
 
@@ -134,6 +136,22 @@ impl Builder<'_> {
                 | Test::Role { column, .. }
                 | Test::InList { column, .. },
             ) => vec![cell(column)],
+        }
+    }
+
+    /// Where the key of a row for one conjunct comes from; `None` where `keys` may give several.
+    fn keyed(&self, position: Option<usize>) -> Option<Keyed> {
+        let conjunct = position.and_then(|position| self.conjuncts.get(position));
+        let narrow = |column: usize| u16::try_from(column).ok();
+        match conjunct.map(|conjunct| conjunct.test) {
+            None | Some(Test::Other) => Some(Keyed::Nothing),
+            Some(Test::Regex { .. }) => None,
+            Some(Test::EqualOrAny { column, .. }) => narrow(column).map(Keyed::CellOrAny),
+            Some(
+                Test::Equal { column, .. }
+                | Test::Role { column, .. }
+                | Test::InList { column, .. },
+            ) => narrow(column).map(Keyed::Cell),
         }
     }
 
