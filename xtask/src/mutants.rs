@@ -109,8 +109,8 @@ const PLANTED: &[Planted] = &[
     bug(STRICT, "None => answer = None,", "None => {}"),
     bug(
         EVALUATE,
-        "(Effect::Deny, None) => &mut self.unknown_deny,",
-        "(Effect::Deny, None) => return,",
+        "(Effect::Deny, None) => Some(&mut self.unknown_deny),",
+        "(Effect::Deny, None) => None,",
     ),
     bug(EVALUATE, "None => guarded = None,", "None => {}"),
     bug(
@@ -137,8 +137,8 @@ const PLANTED: &[Planted] = &[
     ),
     bug(
         EVALUATE,
-        ".min_by_key(|verdict| first.rank(verdict.rule()))",
-        ".max_by_key(|verdict| first.rank(verdict.rule()))",
+        ".min_by_key(rank).unwrap_or(Verdict::NoRule)",
+        ".max_by_key(rank).unwrap_or(Verdict::NoRule)",
     ),
     bug(EVALUATE, "(_, Effect::Deny) => return Verdict::Deny { rule },", "(_, Effect::Deny) => {}"),
     bug(
@@ -191,7 +191,11 @@ const PLANTED: &[Planted] = &[
         "*cell == tenant && *cell != \"*\"",
     ),
     // Rows that came and went.
-    bug(EVALUATE, "if !changes.is_removed(row as usize) {", "if true {"),
+    bug(
+        EVALUATE,
+        "if changes.is_some_and(|changes| changes.is_removed(row as usize)) {",
+        "if false {",
+    ),
     bug("engine/src/policy/change.rs", "None => (row, u32::MAX),", "None => (row, 0),"),
     bug(
         "engine/src/policy/change.rs",

@@ -159,12 +159,29 @@ impl Reader<'_> {
             'b' if !in_class => self.out.push_str("(?-u:\\b)"),
             'B' if !in_class => return Err("`\\B` is not supported".to_owned()),
             'A' | 'z' if !in_class => self.out.extend(['\\', c]),
-            'a' | 'f' | 't' | 'n' | 'r' | 'v' | 'x' | 'p' | 'P' => self.out.extend(['\\', c]),
+            'a' | 'f' | 't' | 'n' | 'r' | 'v' => self.out.extend(['\\', c]),
+            'x' | 'p' | 'P' => {
+                self.out.extend(['\\', c]);
+                self.braced();
+            }
             'Q' if !in_class => self.quoted(),
             _ if c.is_ascii_punctuation() => self.out.push_str(&format!("\\x{:02X}", u32::from(c))),
             _ => return Err(format!("Go knows no `\\{c}`, or we do not")),
         }
         Ok(())
+    }
+
+    /// `{10FFFF}` or `{Greek}` behind an escape: no repetition.
+    fn braced(&mut self) {
+        if self.rest.peek() != Some(&'{') {
+            return;
+        }
+        for c in self.rest.by_ref() {
+            self.out.push(c);
+            if c == '}' {
+                return;
+            }
+        }
     }
 
     fn set(&mut self, set: &str, negated: bool) {
@@ -201,6 +218,8 @@ mod tests {
             (r"\Qa.b\E.", "a\\.b."),
             (r"\bword\b", "(?-u:\\b)word(?-u:\\b)"),
             ("(?i:a)(?P<n>b)", "(?i:a)(?P<n>b)"),
+            (r"\x{10FFFF}*\p{Greek}+\x41", r"\x{10FFFF}*\p{Greek}+\x41"),
+            (r"[\x{41}-\x{5A}\pL]", r"[\x{41}-\x{5A}\pL]"),
         ] {
             assert_eq!(translated(go).as_deref(), Ok(ours), "{go}");
         }

@@ -49,62 +49,67 @@ impl Verdict {
     }
 }
 
+/// Told of each row that matches or may.
+pub(super) trait Sees {
+    fn see(&mut self, row: u32, effect: Effect, truth: Option<bool>);
+}
+
 /// The first matching row of each kind.
-#[derive(Debug, Clone, Copy)]
-struct First<'f> {
+#[derive(Debug, Clone, Copy, Default)]
+struct First {
     allow: Option<u32>,
     deny: Option<u32>,
     unknown_deny: Option<u32>,
+}
+
+impl First {
+    fn place(&mut self, effect: Effect, truth: Option<bool>) -> Option<&mut Option<u32>> {
+        match (effect, truth) {
+            (Effect::Allow, Some(true)) => Some(&mut self.allow),
+            (Effect::Deny, Some(true)) => Some(&mut self.deny),
+            (Effect::Deny, None) => Some(&mut self.unknown_deny),
+            _ => None,
+        }
+    }
+}
+
+impl Sees for First {
+    fn see(&mut self, row: u32, effect: Effect, truth: Option<bool>) {
+        if let Some(first) = self.place(effect, truth) {
+            *first = Some(first.map_or(row, |earlier| earlier.min(row)));
+        }
+    }
+}
+
+/// The same where rows came and went: those that went match nothing, those that came stand between the others.
+#[derive(Debug, Clone, Copy)]
+struct FirstAmong<'f> {
+    first: First,
     changes: Option<&'f RowChanges>,
 }
 
-impl First<'_> {
-    fn of(facts: &Facts) -> First<'_> {
-        First { changes: facts.changes.as_deref(), ..First::of_loaded() }
-    }
-
-    /// Where no row came or went: without a look at the facts, which the layout does not need.
-    fn of_loaded() -> First<'static> {
-        First { allow: None, deny: None, unknown_deny: None, changes: None }
-    }
-
-    #[inline]
-    fn see(&mut self, row: u32, effect: Effect, truth: Option<bool>) {
-        if let Some(changes) = self.changes {
-            return self.see_among(changes, row, effect, truth);
-        }
-        self.take(effect, truth, |earlier| earlier.min(row), row);
-    }
-
-    /// The same where rows came and went: those that went match nothing, those that came stand between the others.
-    #[cold]
-    fn see_among(&mut self, changes: &RowChanges, row: u32, effect: Effect, truth: Option<bool>) {
-        if !changes.is_removed(row as usize) {
-            let earlier =
-                |earlier| if changes.rank(earlier) < changes.rank(row) { earlier } else { row };
-            self.take(effect, truth, earlier, row);
-        }
-    }
-
-    fn take(
-        &mut self,
-        effect: Effect,
-        truth: Option<bool>,
-        earlier: impl Fn(u32) -> u32,
-        row: u32,
-    ) {
-        let first = match (effect, truth) {
-            (Effect::Allow, Some(true)) => &mut self.allow,
-            (Effect::Deny, Some(true)) => &mut self.deny,
-            (Effect::Deny, None) => &mut self.unknown_deny,
-            _ => return,
-        };
-        *first = Some(first.map_or(row, earlier));
+impl FirstAmong<'_> {
+    fn of(facts: &Facts) -> FirstAmong<'_> {
+        FirstAmong { first: First::default(), changes: facts.changes.as_deref() }
     }
 
     /// Where a row stands among all.
-    fn rank(&self, row: Option<u32>) -> Option<(u32, u32)> {
-        row.map(|row| self.changes.map_or((row, 0), |changes| changes.rank(row)))
+    fn rank(changes: Option<&RowChanges>, row: u32) -> (u32, u32) {
+        changes.map_or((row, 0), |changes| changes.rank(row))
+    }
+}
+
+impl Sees for FirstAmong<'_> {
+    fn see(&mut self, row: u32, effect: Effect, truth: Option<bool>) {
+        let changes = self.changes;
+        if changes.is_some_and(|changes| changes.is_removed(row as usize)) {
+            return;
+        }
+        let rank = |row: u32| FirstAmong::rank(changes, row);
+        if let Some(first) = self.first.place(effect, truth) {
+            let is_earlier = first.is_none_or(|earlier| rank(row) < rank(earlier));
+            *first = if is_earlier { Some(row) } else { *first };
+        }
     }
 }
 
@@ -175,7 +180,7 @@ impl PolicySet {
         if self.is_changed {
             return self.ask_changed(index, tuple, now);
         }
-        let (mut machine, mut first) = (self.machine(tuple, now), First::of_loaded());
+        let (mut machine, mut first) = (self.machine(tuple, now), First::default());
         let mut all = index.alternatives.iter();
         match all.all(|alternative| self.probe(alternative, &mut machine, &mut first, reads)) {
             true => self.conclude(first, &machine),
@@ -190,18 +195,18 @@ impl PolicySet {
         if self.facts.roles.has_changed() {
             return self.evaluate_by_index(tuple, now);
         }
-        let (mut machine, mut first) = (self.machine(tuple, now), First::of(&self.facts));
+        let (mut machine, mut first) = (self.machine(tuple, now), FirstAmong::of(&self.facts));
         let mut all = index.alternatives.iter();
         match all.all(|alternative| self.probe(alternative, &mut machine, &mut first, &mut ())) {
             true => {
                 self.see_added(&mut machine, &mut first);
-                self.conclude(first, &machine)
+                self.conclude(first.first, &machine)
             }
             false => self.evaluate_by_scan(tuple, now),
         }
     }
 
-    fn see_added(&self, machine: &mut Machine<'_>, first: &mut First<'_>) {
+    fn see_added(&self, machine: &mut Machine<'_>, first: &mut FirstAmong<'_>) {
         for row in self.facts.loaded.effects.len()..self.facts.rows() {
             let truth = machine.truth(self.matcher, row);
             first.see(u32::try_from(row).unwrap_or(u32::MAX), self.facts.effect(row), truth);
@@ -211,12 +216,12 @@ impl PolicySet {
     /// The same answer by hash tables: the layout's twin.
     pub fn evaluate_by_index(&self, tuple: &[Value<'_>], now: Now) -> Verdict {
         let Some(index) = &self.index else { return self.evaluate_by_scan(tuple, now) };
-        let (mut machine, mut first) = (self.machine(tuple, now), First::of(&self.facts));
+        let (mut machine, mut first) = (self.machine(tuple, now), FirstAmong::of(&self.facts));
         let mut all = index.alternatives.iter();
         match all.all(|alternative| self.look_up(alternative, &mut machine, &mut first)) {
             true => {
                 self.see_added(&mut machine, &mut first);
-                self.conclude(first, &machine)
+                self.conclude(first.first, &machine)
             }
             false => self.evaluate_by_scan(tuple, now),
         }
@@ -238,12 +243,12 @@ impl PolicySet {
         if self.dialect.is_casbin() {
             return self.walk(machine);
         }
-        let mut first = First::of(&self.facts);
+        let mut first = FirstAmong::of(&self.facts);
         for row in 0..self.facts.rows() {
             let truth = machine.truth(self.matcher, row);
             first.see(u32::try_from(row).unwrap_or(u32::MAX), self.facts.effect(row), truth);
         }
-        self.conclude(first, machine)
+        self.conclude(first.first, machine)
     }
 
     /// Whether one rule's row matches: `None` is unknown. For explanations and coverage.
@@ -278,7 +283,7 @@ impl PolicySet {
         Machine { code, facts, slots, fuel: FUEL_PER_DECISION, now }
     }
 
-    fn conclude(&self, first: First<'_>, machine: &Machine<'_>) -> Verdict {
+    fn conclude(&self, first: First, machine: &Machine<'_>) -> Verdict {
         if machine.fuel == 0 {
             return Verdict::Error { rule: None };
         }
@@ -291,12 +296,16 @@ impl PolicySet {
                 deny.or(unknown).unwrap_or(Verdict::Allow { rule: first.allow })
             }
             EffectRule::AllowAndDeny => deny.or(unknown).or(allow).unwrap_or(Verdict::NoRule),
-            EffectRule::Priority | EffectRule::SubjectPriority => [deny, unknown, allow]
-                .into_iter()
-                .flatten()
-                .min_by_key(|verdict| first.rank(verdict.rule()))
-                .unwrap_or(Verdict::NoRule),
+            EffectRule::Priority | EffectRule::SubjectPriority => {
+                self.earliest([deny, unknown, allow])
+            }
         }
+    }
+
+    fn earliest(&self, verdicts: [Option<Verdict>; 3]) -> Verdict {
+        let changes = if self.is_changed { self.facts.changes.as_deref() } else { None };
+        let rank = |verdict: &Verdict| verdict.rule().map(|rule| FirstAmong::rank(changes, rule));
+        verdicts.into_iter().flatten().min_by_key(rank).unwrap_or(Verdict::NoRule)
     }
 
     /// Casbin: rows in order, the first error or the deciding effect ends the walk.

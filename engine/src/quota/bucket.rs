@@ -37,18 +37,28 @@ pub(crate) fn check(
     now_ns: u64,
     take: bool,
 ) -> Check {
-    let gone = LocalCell::new(false);
     let checked = match (take, cell) {
-        (true, Some(cell)) => ask(Taking { cell, gone: &gone }, parameters, amount, now_ns),
-        _ => ask(Looking { cell }, parameters, amount, now_ns),
+        (true, Some(cell)) => self::take(cell, parameters, amount, now_ns),
+        _ => look(cell, parameters, amount, now_ns),
     };
     match checked {
-        Check::Fits if gone.get() => Check::Gone,
         Check::Fits => Check::Fits,
         // What was read may have been another's.
         _ if cell.is_some_and(|cell| !cell.is_own()) => Check::Gone,
         refused => refused,
     }
+}
+
+#[inline(never)]
+fn look(cell: Option<Cell<'_>>, parameters: Parameters, amount: NonZeroU32, now_ns: u64) -> Check {
+    ask(Looking { cell }, parameters, amount, now_ns)
+}
+
+#[inline(never)]
+fn take(cell: Cell<'_>, parameters: Parameters, amount: NonZeroU32, now_ns: u64) -> Check {
+    let gone = LocalCell::new(false);
+    let checked = ask(Taking { cell, gone: &gone }, parameters, amount, now_ns);
+    if gone.get() { Check::Gone } else { checked }
 }
 
 #[inline(always)]

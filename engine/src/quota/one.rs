@@ -1,9 +1,11 @@
 //! One limit over one cell, of whichever kind it is.
+//!
+//! Buckets are what most requests meet: what is about budgets stays out of their way.
 
 use crate::cell::{Cell, Cells, Fresh, Key, ValuesHash};
 use crate::now::Now;
 use crate::quota::bucket::{self, Check};
-use crate::quota::budget;
+use crate::quota::budget::{self, CurrentWindow};
 use crate::quota::limit::Compiled;
 use std::num::NonZeroU32;
 
@@ -11,11 +13,21 @@ impl Compiled {
     /// The key of its cell for these values; `None` where no calendar knows the moment.
     #[inline(always)]
     pub(crate) fn key(&self, values: ValuesHash, now_ns: u64) -> Option<Key> {
-        let hash = match &self.window {
-            None => self.hash,
-            Some(window) => self.hash.in_window(window.at(Now(now_ns))?.start_ns),
-        };
-        Some(Key::new(hash, values))
+        match &self.window {
+            None => Some(Key::new(self.hash, values)),
+            Some(window) => self.key_in_window(window, values, now_ns),
+        }
+    }
+
+    #[inline(never)]
+    fn key_in_window(
+        &self,
+        window: &CurrentWindow,
+        values: ValuesHash,
+        now_ns: u64,
+    ) -> Option<Key> {
+        let start_ns = window.at(Now(now_ns))?.start_ns;
+        Some(Key::new(self.hash.in_window(start_ns), values))
     }
 
     /// Its cell, made if there is none; `None` if the table is full.
@@ -28,7 +40,7 @@ impl Compiled {
     /// Brings a cell that older parameters wrote to these. What a budget used is the same whatever its amount.
     #[inline(always)]
     pub(crate) fn adopt<'t>(&self, cells: &Cells<'t>, cell: Cell<'t>, now_ns: u64) {
-        if self.window.is_none() && cell.is_older_than(self.parameters) {
+        if cell.is_older_than(self.parameters) && self.window.is_none() {
             cells.adopt(cell, self.parameters, now_ns);
         }
     }
@@ -42,24 +54,41 @@ impl Compiled {
         now_ns: u64,
         take: bool,
     ) -> Check {
-        if amount == 0 {
-            return Check::Fits;
+        if let Some(window) = &self.window {
+            return self.check_budget(window, cell, amount, now_ns, take);
         }
-        match &self.window {
-            None => match u32::try_from(amount).ok().and_then(NonZeroU32::new) {
-                Some(amount) => bucket::check(cell, self.parameters, amount, now_ns, take),
-                None => Check::Never,
-            },
-            Some(window) => match window.at(Now(now_ns)) {
-                Some(window) => {
-                    budget::check(cell, self.parameters, amount, (window, now_ns), take)
-                }
-                None => Check::Never,
-            },
+        match u32::try_from(amount).map(NonZeroU32::new) {
+            Ok(Some(amount)) => bucket::check(cell, self.parameters, amount, now_ns, take),
+            Ok(None) => Check::Fits,
+            Err(_) => Check::Never,
         }
     }
 
+    #[inline(never)]
+    fn check_budget(
+        &self,
+        window: &CurrentWindow,
+        cell: Option<Cell<'_>>,
+        amount: u64,
+        now_ns: u64,
+        take: bool,
+    ) -> Check {
+        match window.at(Now(now_ns)) {
+            _ if amount == 0 => Check::Fits,
+            Some(window) => budget::check(cell, self.parameters, amount, (window, now_ns), take),
+            None => Check::Never,
+        }
+    }
+
+    /// The same where the cell that was found has become another's: the key has none.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn check_without_cell(&self, amount: u64, now_ns: u64) -> Check {
+        self.check(None, amount, now_ns, false)
+    }
+
     /// Gives back what a check took.
+    #[cold]
     pub(crate) fn give_back(&self, cell: Cell<'_>, amount: u64) {
         match (&self.window, u32::try_from(amount)) {
             (Some(_), _) => budget::give_back(cell, amount),

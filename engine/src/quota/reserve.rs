@@ -139,8 +139,7 @@ impl Quotas {
             }
             let mut fits = limit.check(cell, amount, ask.now_ns, false);
             if fits == Check::Gone {
-                cell = None;
-                fits = limit.check(cell, amount, ask.now_ns, false);
+                (cell, fits) = (None, limit.check_without_cell(amount, ask.now_ns));
             }
             if let (Mode::Hard, Some(refusal)) = (limit.mode, refusal(fits, position)) {
                 let wait = wait_of(fits);

@@ -102,7 +102,18 @@ const OWN: &[&str] = &[
 const OWN_ODD: &[&str] = &["r.act", "7"];
 const LINK_TIMES: &[&str] = &["_", "_", "2026-03-01 00:00:00", "2026-09-30 23:59:59"];
 const ACTIONS: &[&str] = &["read", "write", "delete"];
-const EXPRESSIONS: &[&str] = &["^(read|write)$", "read|delete", "^r", "e$", "^delete$", "[wr]"];
+const EXPRESSIONS: &[&str] = &[
+    "^(read|write)$",
+    "read|delete",
+    "^r",
+    "e$",
+    "^delete$",
+    "[wr]",
+    r"^\p{L}{4}$",
+    "^[[:lower:]]*$",
+    r"^\w+e$",
+    r"\x{64}",
+];
 const NETWORKS: &[&str] = &["10.0.0.0/8", "10.1.2.3", "192.168.0.0/16", "::1", "2001:db8::/32"];
 const ADDRESSES: &[&str] = &["10.1.2.3", "11.0.0.1", "192.168.7.7", "::1", "2001:db8::9"];
 
@@ -439,7 +450,8 @@ impl Generator {
         for (argument, cell) in request.iter_mut().zip(&cells).skip(1) {
             *argument = match *cell {
                 "^(read|write)$" | "read|delete" | "^r" | "*" => json!("read"),
-                "e$" | "^delete$" => json!("delete"),
+                "e$" | "^delete$" | r"\x{64}" | r"^\w+e$" | "^[[:lower:]]*$" => json!("delete"),
+                r"^\p{L}{4}$" => json!("read"),
                 "[wr]" => json!("write"),
                 "10.0.0.0/8" => json!("10.1.2.3"),
                 "192.168.0.0/16" => json!("192.168.7.7"),

@@ -2,7 +2,7 @@
 
 use crate::expr::eval_strict::Machine;
 use crate::policy::PolicySet;
-use crate::policy::evaluate::{First, domain_text, guarded};
+use crate::policy::evaluate::{Sees, domain_text, guarded};
 use crate::policy::index::{ANY, Alternative, Candidate, Member, NONE};
 use crate::policy::roles::Asked;
 use crate::value::Value;
@@ -13,7 +13,7 @@ impl PolicySet {
         &'m self,
         alternative: &Alternative,
         machine: &mut Machine<'m>,
-        first: &mut First<'_>,
+        first: &mut impl Sees,
     ) -> bool {
         let guarded = guarded(alternative, machine);
         if guarded == Some(false) {
@@ -102,7 +102,7 @@ impl PolicySet {
         alternative: &Alternative,
         guarded: Option<bool>,
         machine: &mut Machine<'_>,
-        first: &mut First<'_>,
+        first: &mut impl Sees,
     ) {
         let path = alternative.path.and_then(|slot| machine.slots.get(usize::from(slot)));
         let path = path.and_then(Value::as_str);

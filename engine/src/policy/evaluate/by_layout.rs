@@ -4,7 +4,7 @@ use crate::builtin::key_match::path_matches;
 use crate::expr::eval_strict::Machine;
 use crate::now::Now;
 use crate::policy::PolicySet;
-use crate::policy::evaluate::{First, domain_text, guarded};
+use crate::policy::evaluate::{Sees, domain_text, guarded};
 use crate::policy::index::{Alternative, Domain, Member, NONE, Second};
 use crate::policy::layout::block::{ANY_SECOND, Block, LaidRow};
 use crate::policy::layout::{Layout, Reads};
@@ -68,7 +68,7 @@ impl PolicySet {
         (slot, graph, domain): (u16, u16, Option<Domain>),
         guarded: Option<bool>,
         machine: &mut Machine<'m>,
-        first: &mut First<'_>,
+        first: &mut impl Sees,
         reads: &mut impl Reads,
     ) -> bool {
         let text = machine.slots.get(usize::from(slot)).and_then(Value::as_str);
@@ -135,7 +135,7 @@ impl PolicySet {
         &'m self,
         alternative: &'m Alternative,
         machine: &mut Machine<'m>,
-        first: &mut First<'_>,
+        first: &mut impl Sees,
         reads: &mut impl Reads,
     ) -> bool {
         let guarded = guarded(alternative, machine);
@@ -175,7 +175,7 @@ impl PolicySet {
         alternative: &'m Alternative,
         (guarded, second): (Option<bool>, Seconds<'_>),
         machine: &mut Machine<'m>,
-        first: &mut First<'_>,
+        first: &mut impl Sees,
         reads: &mut impl Reads,
     ) -> bool {
         let slots = machine.slots;
@@ -220,7 +220,7 @@ impl<'m> Asked<'m, '_> {
         &self,
         places: &[u32],
         machine: &mut Machine<'m>,
-        first: &mut First<'_>,
+        first: &mut impl Sees,
         reads: &mut impl Reads,
     ) {
         let layout = &self.alternative.layout;
@@ -254,7 +254,7 @@ impl<'m> Asked<'m, '_> {
         block: Block<'m>,
         (hash, text): (u32, &[u8]),
         machine: &mut Machine<'m>,
-        first: &mut First<'_>,
+        first: &mut impl Sees,
         reads: &mut impl Reads,
     ) {
         let theirs = block.run(hash, reads);
@@ -263,13 +263,12 @@ impl<'m> Asked<'m, '_> {
         }
     }
 
-    #[inline(always)]
     fn see_row(
         &self,
         row: LaidRow<'_>,
         second: Option<&[u8]>,
         machine: &mut Machine<'m>,
-        first: &mut First<'_>,
+        first: &mut impl Sees,
         reads: &mut impl Reads,
     ) {
         if self.path.is_some_and(|path| !row.may_match(path, reads)) {
