@@ -93,7 +93,9 @@ fn read_limit(table: &Table<'_>, tokens: &[String]) -> Option<Limit> {
         table.missing("default_amount");
         return None;
     }
-    if let Some(amount) = default_amount.as_ref().filter(|amount| amount.value > capacity.most()) {
+    // A hard limit that no request fits is refused; a soft one warns of each.
+    let too_much = |amount: &&At<u64>| mode == Mode::Hard && amount.value > capacity.most();
+    if let Some(amount) = default_amount.as_ref().filter(too_much) {
         let most = capacity.most();
         let message = format!("an amount of {} never fits: at most {most} is left", amount.value);
         table.report(amount.span, Code::OutOfRange, message);
