@@ -266,7 +266,7 @@ impl<'t> Cells<'t> {
         });
     }
 
-    /// Lends each cell whose state word is not what `states` says, and brings `states` up to date:
+    /// Lends each cell whose key or state is not what `states` says, and brings `states` up to date:
     /// what a snapshot must write. `states` has one word per cell, 0 at first.
     pub fn changed(&self, states: &mut [u64], visit: &mut dyn FnMut([u64; CELL_WORDS])) {
         for stripe in 0..self.stripes() {
@@ -278,13 +278,15 @@ impl<'t> Cells<'t> {
                         continue;
                     };
                     let state = cell.state();
-                    if state == *known {
+                    // Another key may have come to the state that this cell had.
+                    let says = state ^ cell.load(KEY_SECOND);
+                    if says == *known {
                         continue;
                     }
                     let mut words: [u64; CELL_WORDS] = std::array::from_fn(|at| cell.load(at));
                     // The word that was compared, whatever was taken meanwhile.
                     words[STATE] = state;
-                    *known = state;
+                    *known = says;
                     visit(words);
                 }
             });
