@@ -1,7 +1,7 @@
 //! Buckets and budgets against a naive twin, several limits against the rule "all or none".
 
 use crate::table::{Table, tenant, tenant_called};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use tollgate_engine::quota::window::{Period, Windows};
 use tollgate_engine::{
@@ -253,6 +253,30 @@ fn a_counter_that_says_nothing_gives_its_place_away() {
         };
         assert!(left(START + over_ns + grace) > 0);
     }
+}
+
+/// Both used as much: what tells them apart is the key.
+#[test]
+fn a_snapshot_is_told_of_a_counter_that_took_anothers_place() {
+    let second = 1_000 * MS;
+    let state = tenant(OPEN, "p, read\n", &[budget("requests", 5, 60, true)], 1);
+    let (table, mut known) = (Table::new(1), [0; 16]);
+    let mut written_after = |names: &str, now: u64| {
+        for number in 0..16 {
+            let reason = ask(&state, &table, &format!("{names}{number}"), None, now).reason;
+            assert_eq!(reason, Reason::Allow, "{names}{number}");
+        }
+        let mut keys = HashSet::new();
+        table.cells().changed(&mut known, &mut |[first, second, ..]| {
+            keys.insert((first, second));
+        });
+        keys
+    };
+    let first = written_after("first", START);
+    let new = written_after("new", START + 61 * second);
+    assert_eq!((first.len(), new.len()), (16, 16));
+    assert!(first.is_disjoint(&new));
+    table.cells().changed(&mut known, &mut |words| panic!("{words:?} is written already"));
 }
 
 /// Many keys, few cells, windows that pass while threads take: no window of a key gives its unit out twice, and each
