@@ -9,7 +9,7 @@ use crate::bind::is_tenant;
 use crate::bounds::ROLE_DEPTH_MAX;
 use crate::diagnostic::{Code, Diagnostics, Severity};
 use crate::dialect::Dialect;
-use crate::expr::ast::{Expr, ExprKind, Function, Operator};
+use crate::expr::ast::{ExprKind, Function, Operator};
 use crate::lint::Findings;
 use crate::lint::roles::definitions;
 use crate::model::{Model, parse_model_with};
@@ -64,8 +64,9 @@ pub(super) fn find(findings: &mut Findings<'_>) {
     for (model, rules) in definitions(findings) {
         of_model(findings, model);
         of_effects(findings, model, rules);
-        of_expression(findings, model, &model.matcher);
-        of_cells(findings, model, rules);
+        of_matcher(findings, model, of_part, of_pattern);
+        of_cells(findings, model, rules, of_pattern);
+        of_tenants(findings, model, rules);
         if rules.is_empty() {
             let span = model.matcher_span;
             tell(findings, "empty-policy", Place::Model(span));
@@ -200,20 +201,22 @@ fn of_effects(findings: &mut Findings<'_>, model: &Model, rules: &[Row<'_>]) {
     }
 }
 
-/// What differs in the matcher.
-fn of_expression(findings: &mut Findings<'_>, model: &Model, expr: &Expr) {
+/// Tells each id once of a matcher: what differs in a part of it, and in a pattern that it writes itself.
+fn of_matcher(
+    findings: &mut Findings<'_>,
+    model: &Model,
+    of_part: fn(&ExprKind) -> Option<&'static str>,
+    of_pattern: fn(Function, &str) -> Option<&'static str>,
+) {
     let mut ids: Vec<&'static str> = Vec::new();
-    expr.walk(&mut |expr| match &expr.kind {
-        ExprKind::Request { path, .. } if !path.is_empty() => ids.push("unknown-value"),
-        ExprKind::Binary(Operator::In, _, list) if !matches!(list.kind, ExprKind::List(_)) => {
-            ids.push("text-in-text");
+    model.matcher.walk(&mut |expr| {
+        ids.extend(of_part(&expr.kind));
+        if let ExprKind::Call(function, arguments) = &expr.kind
+            && function.takes_pattern()
+            && let Some(ExprKind::Str(text)) = arguments.get(1).map(|argument| &argument.kind)
+        {
+            ids.extend(of_pattern(*function, text));
         }
-        ExprKind::Call(function, arguments) if function.takes_pattern() => {
-            if let Some(ExprKind::Str(text)) = arguments.get(1).map(|argument| &argument.kind) {
-                ids.extend(of_pattern(*function, text));
-            }
-        }
-        _ => {}
     });
     ids.sort_unstable();
     ids.dedup();
@@ -222,8 +225,23 @@ fn of_expression(findings: &mut Findings<'_>, model: &Model, expr: &Expr) {
     }
 }
 
-/// The columns that functions read as patterns.
-fn pattern_columns(model: &Model) -> Vec<(Function, usize)> {
+fn of_part(part: &ExprKind) -> Option<&'static str> {
+    match part {
+        ExprKind::Request { path, .. } if !path.is_empty() => Some("unknown-value"),
+        ExprKind::Binary(Operator::In, _, list) if !matches!(list.kind, ExprKind::List(_)) => {
+            Some("text-in-text")
+        }
+        _ => None,
+    }
+}
+
+/// Tells what differs in the cells that functions read as patterns.
+fn of_cells(
+    findings: &mut Findings<'_>,
+    model: &Model,
+    rules: &[Row<'_>],
+    of_pattern: fn(Function, &str) -> Option<&'static str>,
+) {
     let mut read = Vec::new();
     model.matcher.walk(&mut |expr| {
         if let ExprKind::Call(function, arguments) = &expr.kind
@@ -232,12 +250,6 @@ fn pattern_columns(model: &Model) -> Vec<(Function, usize)> {
             read.push((*function, *column));
         }
     });
-    read
-}
-
-/// What differs in the cells that functions read as patterns, and in that of the tenant.
-fn of_cells(findings: &mut Findings<'_>, model: &Model, rules: &[Row<'_>]) {
-    let read = pattern_columns(model);
     for row in rules {
         for (function, column) in &read {
             let Some(cell) = row.cells.get(*column) else { continue };
@@ -246,6 +258,9 @@ fn of_cells(findings: &mut Findings<'_>, model: &Model, rules: &[Row<'_>]) {
             }
         }
     }
+}
+
+fn of_tenants(findings: &mut Findings<'_>, model: &Model, rules: &[Row<'_>]) {
     let tenant = model.request.iter().position(|name| is_tenant(name));
     let all = alternatives(&model.matcher).unwrap_or_default();
     let column = all.iter().flatten().find_map(|conjunct| match conjunct.test {

@@ -104,26 +104,22 @@ impl Roles {
         roles.timed = definitions.iter().map(|role| role.is_timed).collect();
         let mut graphs: BTreeMap<(u16, u32), Graph> = BTreeMap::new();
         for (definition, (rows, role)) in links.iter().zip(definitions).enumerate() {
-            let (arity, is_timed) = (role.arity, role.is_timed);
             let definition = u16::try_from(definition).unwrap_or(u16::MAX);
             for row in rows {
-                let [member, role, rest @ ..] = row.cells.as_slice() else { continue };
-                let domain = rest.first().filter(|_| arity == 3).map(|text| texts.intern(text));
-                let time = match row.cells.get(arity..) {
-                    Some([start, end, ..]) if is_timed => LinkTime::parse(start, end),
-                    _ => Ok(LinkTime::ALWAYS),
-                };
-                let time = time.unwrap_or_else(|text| {
-                    let message = format!("expected `YYYY-MM-DD HH:MM:SS` or `_`, got `{text}`");
-                    let span = source.span_of(text);
-                    diagnostics.push(Diagnostic::error(source, span, Code::BadTime, message));
-                    LinkTime::ALWAYS
-                });
-                let key = roles.key(definition, domain);
-                let (member, role) = (texts.intern(member), texts.intern(role));
-                graphs.entry(key).or_default().add(member, role, row.line);
-                let (definition, domain) = key;
-                roles.links.push(Link { definition, domain, member, line: row.line, role, time });
+                match roles.link(definition, role, row, texts) {
+                    Some(Ok(link)) => {
+                        let graph = graphs.entry((link.definition, link.domain)).or_default();
+                        graph.add(link.member, link.role, link.line);
+                        roles.links.push(link);
+                    }
+                    Some(Err(text)) => {
+                        let message =
+                            format!("expected `YYYY-MM-DD HH:MM:SS` or `_`, got `{text}`");
+                        let span = source.span_of(text);
+                        diagnostics.push(Diagnostic::error(source, span, Code::BadTime, message));
+                    }
+                    None => {}
+                }
             }
             let patterned = Patterned::build(role, rows, texts, source, diagnostics);
             roles.add_matches(definition, patterned, texts);
@@ -184,6 +180,26 @@ impl Loaded {
             time: LinkTime::ALWAYS,
         }));
         self.patterned.push(patterned);
+    }
+
+    /// The link that a row writes, or the text in it that is no time. `None` if a name is left out.
+    fn link<'r>(
+        &self,
+        definition: u16,
+        role: &RoleDefinition,
+        row: &Row<'r>,
+        texts: &mut Texts,
+    ) -> Option<Result<Link, &'r str>> {
+        let [member, name, rest @ ..] = row.cells.as_slice() else { return None };
+        let domain = rest.first().filter(|_| role.arity == 3).map(|text| texts.intern(text));
+        let time = match row.cells.get(role.arity..) {
+            Some([start, end, ..]) if role.is_timed => LinkTime::parse(start, end),
+            _ => Ok(LinkTime::ALWAYS),
+        };
+        let (definition, domain) = self.key(definition, domain);
+        let (member, role) = (texts.intern(member), texts.intern(name));
+        let line = row.line;
+        Some(time.map(|time| Link { definition, domain, member, line, role, time }))
     }
 
     fn key(&self, definition: u16, domain: Option<u32>) -> (u16, u32) {

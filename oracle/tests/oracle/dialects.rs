@@ -2,12 +2,11 @@
 //! differently.
 
 use crate::examples::EXAMPLES;
-use crate::json::{lists, read};
+use crate::json::evaluate;
 use serde_json::Value as Json;
 use tollgate_engine::lint::{DIFFERENCES, DIFFERENCES_OF_GO, Subject, lint};
 use tollgate_engine::{
-    Code, Diagnostics, Dialect, Now, PolicySet, Slot, Source, Value, Verdict, parse_model,
-    parse_rows,
+    Code, Diagnostics, Dialect, Now, PolicySet, Source, Verdict, parse_model, parse_rows,
 };
 use tollgate_oracle::{Answer, CasbinRs};
 
@@ -30,10 +29,7 @@ fn strict(model: &str, rows: &str, request: &[Json], context: &str) -> (bool, Ve
     let own = split.get(own.unwrap_or("")).expect("the tenant has rules");
     let set = PolicySet::compile(&model, own, (model_source, rows_source), 1).unwrap();
     let asked = if context.is_empty() { &set } else { set.context(context).unwrap().0 };
-    let lists = lists(request);
-    let slot = |slot: &Slot| read(request, &lists, slot.token, &slot.path);
-    let tuple: Vec<Value<'_>> = asked.slots().iter().map(slot).collect();
-    let allows = asked.evaluate(&tuple, Now(0)).is_allow();
+    let allows = evaluate(asked, request, Now(0)).is_allow();
     let (policies, warnings) = ([&set], Diagnostics::default());
     let found = lint(&Subject {
         model: &model,
@@ -66,10 +62,7 @@ fn go(model: &str, rows: &str, request: &[Json]) -> Answer {
         Ok(set) => set,
         Err(found) => return Answer::Failed(format!("{found:?}")),
     };
-    let lists = lists(request);
-    let slot = |slot: &Slot| read(request, &lists, slot.token, &slot.path);
-    let tuple: Vec<Value<'_>> = set.slots().iter().map(slot).collect();
-    match set.evaluate(&tuple, Now(0)) {
+    match evaluate(&set, request, Now(0)) {
         Verdict::Allow { .. } => Answer::Allow,
         Verdict::Error { .. } => Answer::Failed("policy-error".to_owned()),
         Verdict::Deny { .. } | Verdict::NoRule => Answer::Deny,

@@ -1,7 +1,25 @@
-//! The values of a request given as JSON.
+//! A request given as JSON, asked of a compiled policy.
 
 use serde_json::Value as Json;
-use tollgate_engine::Value;
+use tollgate_engine::{Now, PolicySet, Slot, Value, Verdict};
+use tollgate_oracle::Answer;
+
+/// What a policy says of a request.
+pub(crate) fn evaluate(set: &PolicySet, request: &[Json], now: Now) -> Verdict {
+    let lists = lists(request);
+    let slot = |slot: &Slot| read(request, &lists, slot.token, &slot.path);
+    let tuple: Vec<Value<'_>> = set.slots().iter().map(slot).collect();
+    set.evaluate(&tuple, now)
+}
+
+/// Whether Casbin answers as we do; which rule decides it does not say.
+pub(crate) fn is_same(theirs: &Answer, ours: Verdict) -> bool {
+    match theirs {
+        Answer::Allow => ours.is_allow(),
+        Answer::Deny => matches!(ours, Verdict::Deny { .. } | Verdict::NoRule),
+        Answer::Failed(_) => matches!(ours, Verdict::Error { .. }),
+    }
+}
 
 /// The value of a slot, lists made beforehand.
 pub(crate) fn read<'a>(

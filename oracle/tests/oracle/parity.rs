@@ -4,7 +4,7 @@
 //! `CASES=n` asks for more. The seed is printed with every failure and taken from `SEED`.
 
 use crate::generator::{Generator, REQUESTS_PER_POLICY};
-use crate::json::{lists, read};
+use crate::json::{evaluate, is_same, lists, read};
 use tollgate_engine::{
     Dialect, Now, PolicySet, Slot, Source, Value, Verdict, parse_model, parse_rows,
 };
@@ -39,20 +39,13 @@ fn casbin_and_our_casbin_rs_dialect_answer_alike() {
         let ours = PolicySet::from_texts(model, rows, Dialect::CasbinRs, seed)
             .unwrap_or_else(|found| panic!("{context}\n{found:?}"));
         for request in &case.requests {
-            let lists = lists(request);
-            let slot = |slot: &Slot| read(request, &lists, slot.token, &slot.path);
             let set = case.context.map_or(&ours, |name| ours.context(name).expect("it has m2").0);
-            let tuple: Vec<Value<'_>> = set.slots().iter().map(slot).collect();
-            let verdict = set.evaluate(&tuple, NOW);
+            let verdict = evaluate(set, request, NOW);
             let theirs = match case.context {
                 Some(context) => casbin.ask_in(context, request),
                 None => casbin.ask(request),
             };
-            let same = match &theirs {
-                Answer::Allow => verdict.is_allow(),
-                Answer::Deny => matches!(verdict, Verdict::Deny { .. } | Verdict::NoRule),
-                Answer::Failed(_) => matches!(verdict, Verdict::Error { .. }),
-            };
+            let same = is_same(&theirs, verdict);
             assert!(same, "{context}\n{request:?}\ncasbin {theirs:?}, ours {verdict:?}");
             asked += 1;
             allowed += usize::from(theirs == Answer::Allow);

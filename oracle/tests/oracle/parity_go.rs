@@ -5,10 +5,10 @@
 
 use crate::examples::EXAMPLES;
 use crate::generator::Generator;
-use crate::json::{lists, read};
+use crate::json::{evaluate, is_same};
 use std::path::PathBuf;
 use std::time::SystemTime;
-use tollgate_engine::{Dialect, Now, PolicySet, Slot, Source, Value, Verdict};
+use tollgate_engine::{Dialect, Now, PolicySet, Source, Verdict};
 use tollgate_oracle::differences::KNOWN_GO;
 use tollgate_oracle::{Answer, CasbinGo};
 
@@ -45,15 +45,8 @@ fn casbin_for_go_and_our_casbin_go_dialect_answer_alike() {
             .unwrap_or_else(|found| panic!("{about}\n{found:?}"));
         let set = case.context.map_or(&ours, |name| ours.context(name).expect("it has m2").0);
         for (request, theirs) in case.requests.iter().zip(theirs) {
-            let lists = lists(request);
-            let slot = |slot: &Slot| read(request, &lists, slot.token, &slot.path);
-            let tuple: Vec<Value<'_>> = set.slots().iter().map(slot).collect();
-            let verdict = set.evaluate(&tuple, now());
-            let same = match &theirs {
-                Answer::Allow => verdict.is_allow(),
-                Answer::Deny => matches!(verdict, Verdict::Deny { .. } | Verdict::NoRule),
-                Answer::Failed(_) => matches!(verdict, Verdict::Error { .. }),
-            };
+            let verdict = evaluate(set, request, now());
+            let same = is_same(&theirs, verdict);
             assert!(same, "{about}\n{request:?}\nGo {theirs:?}, ours {verdict:?}");
             asked += 1;
             allowed += u64::from(theirs == Answer::Allow);
@@ -90,17 +83,13 @@ fn casbin_for_go_answers_the_examples_of_lint_as_our_dialect_does() {
         let answers = go.ask(files, example.context, std::slice::from_ref(&request)).unwrap();
         let model = Source { file: "model.conf", text: &text };
         let rows = Source { file: "policy.csv", text: example.rows };
-        let lists = lists(&request);
-        let ours = PolicySet::from_texts(model, rows, Dialect::CasbinGo, 1).ok().map(|set| {
-            let slot = |slot: &Slot| read(&request, &lists, slot.token, &slot.path);
-            let tuple: Vec<Value<'_>> = set.slots().iter().map(slot).collect();
-            set.evaluate(&tuple, now())
-        });
+        let ours = PolicySet::from_texts(model, rows, Dialect::CasbinGo, 1);
+        let ours = ours.ok().map(|set| evaluate(&set, &request, now()));
         let same = match (ours, answers.as_deref()) {
             // `go-time-literal` of the known differences: ours does not load what Go cannot mean.
             (None, _) => example.id == "not-in-go",
-            (Some(ours), Ok([Answer::Allow])) => ours.is_allow(),
-            (Some(ours), Ok([Answer::Failed(_)])) => matches!(ours, Verdict::Error { .. }),
+            (Some(ours), Ok([answer])) => is_same(answer, ours),
+            // Go does not load what ours refuses to answer.
             (Some(ours), _) => matches!(ours, Verdict::Deny { .. } | Verdict::NoRule),
         };
         assert!(same, "{}: Go {answers:?}, ours {ours:?}", example.id);

@@ -1,12 +1,12 @@
 //! Where `casbin-go` alone would answer differently from `strict`: both readings of the same files side by side, then
 //! what they hold.
 
-use super::{Place, load, tell, tell_errors};
+use super::{Place, load, of_cells, of_matcher, tell, tell_errors};
 use crate::dialect::Dialect;
 use crate::expr::ast::{Expr, ExprKind, Function, Operator};
 use crate::lint::Findings;
 use crate::lint::roles::definitions;
-use crate::model::{EffectRule, Model};
+use crate::model::EffectRule;
 use crate::policy::compile::asks_no_row;
 use crate::policy::rows::{Row, Rows, parse_rows};
 use crate::value::Value;
@@ -59,8 +59,8 @@ pub(super) fn find(findings: &mut Findings<'_>) {
         tell(findings, "link-times", Place::Line(line));
     }
     for (model, rules) in definitions(findings) {
-        of_expression(findings, model);
-        of_cells(findings, model, rules);
+        of_matcher(findings, model, of_part, of_pattern);
+        of_cells(findings, model, rules, of_pattern);
     }
 }
 
@@ -83,22 +83,13 @@ fn of_rows(findings: &mut Findings<'_>, go: &Rows<'_>) {
     }
 }
 
-fn of_expression(findings: &mut Findings<'_>, model: &Model) {
-    let mut ids: Vec<&'static str> = Vec::new();
-    model.matcher.walk(&mut |expr| match &expr.kind {
+fn of_part(part: &ExprKind) -> Option<&'static str> {
+    match part {
         ExprKind::Binary(operator, left, right) if is_inexact(*operator, left, right) => {
-            ids.push("float-arithmetic");
+            Some("float-arithmetic")
         }
-        ExprKind::Call(function, arguments) if function.takes_pattern() => {
-            if let Some(ExprKind::Str(text)) = arguments.get(1).map(|argument| &argument.kind) {
-                ids.extend(of_pattern(*function, text));
-            }
-        }
-        _ => {}
-    });
-    ids.sort_unstable();
-    ids.dedup();
-    ids.into_iter().for_each(|id| tell(findings, id, Place::Model(model.matcher_span)));
+        _ => None,
+    }
 }
 
 /// Whether a float may end elsewhere than an exact number.
@@ -110,18 +101,6 @@ fn is_inexact(operator: Operator, left: &Expr, right: &Expr) -> bool {
             decimal(left) || decimal(right)
         }
         _ => false,
-    }
-}
-
-fn of_cells(findings: &mut Findings<'_>, model: &Model, rules: &[Row<'_>]) {
-    let read = super::pattern_columns(model);
-    for row in rules {
-        for (function, column) in &read {
-            let Some(cell) = row.cells.get(*column) else { continue };
-            if let Some(id) = of_pattern(*function, cell) {
-                tell(findings, id, Place::Cell(cell));
-            }
-        }
     }
 }
 

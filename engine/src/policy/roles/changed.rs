@@ -3,10 +3,8 @@
 use crate::bounds::CHANGED_MEMBERS_MAX;
 use crate::model::RoleDefinition;
 use crate::policy::change::{Change, Moved};
-use crate::policy::link_time::LinkTime;
 use crate::policy::roles::graph::breadth_first;
 use crate::policy::roles::{Link, Roles};
-use crate::policy::rows::Row;
 use crate::text::Texts;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -68,12 +66,12 @@ impl Roles {
             }
             let definition = u16::try_from(definition).ok()?;
             for row in removed {
-                let link = self.link(definition, role, row, texts)?;
+                let link = self.loaded.link(definition, role, row, texts)?.ok()?;
                 let is_it = |known: &&Link| **known == link;
                 changed.removed.push(*self.loaded.links_at(link.place()).find(is_it)?);
             }
             for row in added {
-                changed.added.push(self.link(definition, role, row, texts)?);
+                changed.added.push(self.loaded.link(definition, role, row, texts)?.ok()?);
             }
         }
         changed.added.sort_unstable();
@@ -81,24 +79,6 @@ impl Roles {
         let closures = roles.closures_made_again()?;
         roles.changed.as_mut()?.closures = closures;
         Some(roles)
-    }
-
-    fn link(
-        &self,
-        definition: u16,
-        role: &RoleDefinition,
-        row: &Row<'_>,
-        texts: &mut Texts,
-    ) -> Option<Link> {
-        let [member, name, rest @ ..] = row.cells.as_slice() else { return None };
-        let domain = rest.first().filter(|_| role.arity == 3).map(|text| texts.intern(text));
-        let time = match row.cells.get(role.arity..) {
-            Some([start, end]) if role.is_timed => LinkTime::parse(start, end).ok()?,
-            _ => LinkTime::ALWAYS,
-        };
-        let (definition, domain) = self.key(definition, domain);
-        let (member, role) = (texts.intern(member), texts.intern(name));
-        Some(Link { definition, domain, member, line: row.line, role, time })
     }
 
     /// The closures of every name that reaches one whose links changed.
