@@ -8,8 +8,17 @@
 //! and the new one written, under the stripe's lock. Whoever had found it meanwhile and takes from it looks at the key
 //! again, finds another, and puts the state back as it was.
 
-use siphasher::sip128::{Hasher128, SipHasher13};
-use std::hash::Hasher;
+mod key;
+mod one;
+
+pub use key::Key;
+pub(crate) use key::{LimitHash, ValuesHash, ValuesHasher};
+pub(crate) use one::{Cell, Taken, is_frozen};
+
+use key::{EMPTY, RESERVED_KEYS, TOMBSTONE};
+use one::{
+    FROZEN, GENERATION, INTERVAL, KEY_FIRST, KEY_SECOND, NOBODY, STATE, WINDOW_END, says_until,
+};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Words of one cell: 64 bytes, one cache line.
@@ -17,23 +26,6 @@ pub const CELL_WORDS: usize = 8;
 /// Cells of one stripe.
 pub const STRIPE_CELLS: usize = 16;
 
-/// Words of a cell. Those between are kept for what is warned of.
-const KEY_FIRST: usize = 0;
-const KEY_SECOND: usize = 1;
-/// A bucket's arrival time, or what a budget used.
-const STATE: usize = 2;
-/// Where a budget's window ends; 0 in a bucket.
-const WINDOW_END: usize = 3;
-const GENERATION: usize = 5;
-const INTERVAL: usize = 7;
-
-/// First key words with a meaning of their own.
-const EMPTY: u64 = 0;
-const TOMBSTONE: u64 = 1;
-const RESERVED_KEYS: u64 = 2;
-
-/// The state of a cell that is about to be another's: nothing fits it.
-const FROZEN: u64 = u64::MAX;
 /// A cell says nothing any more only so long after its last word: who found it has taken from it by then.
 const GRACE_NS: u64 = 1_000_000_000;
 
@@ -77,71 +69,6 @@ impl std::fmt::Debug for Cells<'_> {
     }
 }
 
-/// The identity of a cell: a keyed hash of tenant, limit and dimension values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Key {
-    first: u64,
-    second: u64,
-}
-
-/// The identity of a limit of a tenant, hashed once at load: half of every key of it.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct LimitHash([u64; 2]);
-
-impl LimitHash {
-    pub(crate) fn of(tenant: &str, limit: &str) -> LimitHash {
-        let mut hasher = ValuesHasher(SipHasher13::new());
-        hasher.value(0, tenant.as_bytes());
-        hasher.value(0, limit.as_bytes());
-        LimitHash(hasher.finish().0)
-    }
-}
-
-impl LimitHash {
-    /// The identity of a budget in the window that starts there: each word is mixed by a bijection, so that two
-    /// windows of one limit never meet.
-    pub(crate) fn in_window(self, start_ns: u64) -> LimitHash {
-        let [first, second] = self.0;
-        LimitHash([first ^ mixed(start_ns), second ^ mixed(!start_ns)])
-    }
-}
-
-/// The finalizer of SplitMix64 (Steele, Lea, Flood, 2014), which no two numbers share.
-fn mixed(number: u64) -> u64 {
-    let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
-}
-
-/// The keyed hash of a request's dimension values: the other half of a key, shared by all limits
-/// that count by the same dimensions.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct ValuesHash([u64; 2]);
-
-/// Hashes dimension values; each is told apart from its neighbours by kind and length.
-pub(crate) struct ValuesHasher(SipHasher13);
-
-impl ValuesHasher {
-    pub(crate) fn value(&mut self, kind: u8, bytes: &[u8]) {
-        self.0.write_u64(u64::from(kind) << 56 | bytes.len() as u64);
-        self.0.write(bytes);
-    }
-
-    pub(crate) fn finish(self) -> ValuesHash {
-        let hash = self.0.finish128();
-        ValuesHash([hash.h1, hash.h2])
-    }
-}
-
-impl Key {
-    /// Both halves are 128 bits of SipHash: two pairs meet with probability 2^-128.
-    pub(crate) fn new(limit: LimitHash, values: ValuesHash) -> Key {
-        let ([high, low], [h1, h2]) = (limit.0, values.0);
-        Key { first: (high ^ h1).max(RESERVED_KEYS), second: low ^ h2 }
-    }
-}
-
 impl<'t> Cells<'t> {
     /// Lends a table. `words` hold whole stripes of `STRIPE_CELLS` cells; `secret` keys the hash,
     /// so that no client can choose which stripe it fills.
@@ -155,8 +82,7 @@ impl<'t> Cells<'t> {
 
     /// Hashes dimension values under the table's secret.
     pub(crate) fn values(&self) -> ValuesHasher {
-        let [first, second] = self.secret.0;
-        ValuesHasher(SipHasher13::new_with_keys(first, second))
+        ValuesHasher::keyed(self.secret.0)
     }
 
     fn stripes(&self) -> usize {
@@ -241,7 +167,7 @@ impl<'t> Cells<'t> {
         empty.or_else(|| {
             let over = |cell: &Cell<'_>| {
                 let state = cell.state();
-                cell.says_until(state).saturating_add(GRACE_NS) <= now_ns
+                says_until(state, cell.load(WINDOW_END)).saturating_add(GRACE_NS) <= now_ns
                     && cell.replace(state, FROZEN)
             };
             let cell = self.places(stripe, key).find(over)?;
@@ -349,21 +275,6 @@ impl Parameters {
     }
 }
 
-/// Whether a state is that of a cell that is about to be another's.
-pub(crate) fn is_frozen(state: u64) -> bool {
-    state == FROZEN
-}
-
-/// What became of a change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Taken {
-    Done,
-    /// The state was another meanwhile.
-    Changed,
-    /// The cell is another key's meanwhile.
-    Gone,
-}
-
 /// What a new cell begins with.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fresh {
@@ -377,92 +288,5 @@ impl Fresh {
     /// Nothing used: a bucket's arrival time is now, a budget's sum 0.
     fn state(self) -> u64 {
         if self.window_end_ns == 0 { self.now_ns.max(1) } else { 0 }
-    }
-}
-
-/// A bucket says something until its arrival time, a budget until its window ends.
-fn says_until(state: u64, window_end_ns: u64) -> u64 {
-    if window_end_ns == 0 { state } else { window_end_ns }
-}
-
-/// One cell of a table.
-#[derive(Clone, Copy)]
-pub(crate) struct Cell<'t> {
-    words: &'t [AtomicU64; CELL_WORDS],
-    /// Whose cell it was when it was found.
-    key: Key,
-}
-
-/// The key of no cell.
-const NOBODY: Key = Key { first: EMPTY, second: 0 };
-
-impl Cell<'_> {
-    fn load(&self, word: usize) -> u64 {
-        self.words.get(word).map_or(0, |word| word.load(Ordering::Acquire))
-    }
-
-    fn store(&self, word: usize, value: u64) {
-        if let Some(word) = self.words.get(word) {
-            word.store(value, Ordering::Release);
-        }
-    }
-
-    /// Where it lies: the order in which a decision takes its cells.
-    pub(crate) fn place(&self) -> usize {
-        self.words.as_ptr().addr()
-    }
-
-    /// Whether it is still the cell of the key that it was found for.
-    #[inline]
-    pub(crate) fn is_own(&self) -> bool {
-        let is_its = self.load(KEY_FIRST) == self.key.first;
-        is_its && self.load(KEY_SECOND) == self.key.second && !is_frozen(self.state())
-    }
-
-    /// Replaces the state word as long as it is what it was, and looks at the key again: a change is undone if the
-    /// cell has become another's. No cell of the other kind ever has a state that this one had: the one is a time,
-    /// the other a sum.
-    #[inline(always)]
-    pub(crate) fn take(&self, old: u64, new: u64) -> Taken {
-        match (self.replace(old, new), self.is_own()) {
-            (true, true) => Taken::Done,
-            (false, true) => Taken::Changed,
-            (true, false) => {
-                self.replace(new, old);
-                Taken::Gone
-            }
-            (false, false) => Taken::Gone,
-        }
-    }
-
-    fn says_until(&self, state: u64) -> u64 {
-        says_until(state, self.load(WINDOW_END))
-    }
-
-    /// Whether the cell was written under older parameters than these.
-    pub(crate) fn is_older_than(&self, parameters: Parameters) -> bool {
-        self.load(GENERATION) < parameters.generation
-    }
-
-    /// The state word.
-    pub(crate) fn state(&self) -> u64 {
-        self.load(STATE)
-    }
-
-    /// Replaces the state word unless it changed meanwhile.
-    fn replace(&self, old: u64, new: u64) -> bool {
-        self.words.get(STATE).is_some_and(|state| {
-            state.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire).is_ok()
-        })
-    }
-
-    /// Changes the state word, unless the cell is about to be another's.
-    pub(crate) fn update(&self, change: impl Fn(u64) -> u64) {
-        loop {
-            let old = self.state();
-            if is_frozen(old) || self.replace(old, change(old)) {
-                return;
-            }
-        }
     }
 }
