@@ -1,7 +1,7 @@
 //! Tables of cells: who owns the memory, and who may insert.
 //!
 //! The layout and the protocol are the engine's (`tollgate_engine::cell`); here is a table on the
-//! heap with a mutex per stripe. It never evicts: a full stripe is `quota-store-full`.
+//! heap with a mutex per stripe, and room for reservations beside it.
 //! To add a kind of table: a type that owns words and locks, lent by `cells()`.
 
 mod fetch;
@@ -9,7 +9,7 @@ mod fetch;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};
 use tollgate_engine::cell::{CELL_WORDS, STRIPE_CELLS, TableSecret};
-use tollgate_engine::{CellHost, Cells};
+use tollgate_engine::{CellHost, Cells, RESERVATION_WORDS, Reservations};
 
 /// A table in this process's memory.
 ///
@@ -26,6 +26,9 @@ pub struct HeapTable {
     start: usize,
     locks: Locks,
     secret: TableSecret,
+    reservations: Box<[AtomicU64]>,
+    next_reservation: AtomicU64,
+    run: u64,
 }
 
 struct Locks(Box<[Mutex<()>]>);
@@ -49,13 +52,35 @@ impl HeapTable {
             words,
             locks: Locks((0..stripes).map(|_| Mutex::new(())).collect()),
             secret,
+            reservations: Box::default(),
+            next_reservation: AtomicU64::new(0),
+            run: 0,
         }
+    }
+
+    /// The same with room for so many reservations. `run` must differ with each start of the process: ids of an earlier
+    /// one mean nothing.
+    #[must_use]
+    pub fn with_reservations(self, reservations: usize, run: u64) -> HeapTable {
+        let reservations = (0..reservations.saturating_mul(RESERVATION_WORDS))
+            .map(|_| AtomicU64::new(0))
+            .collect();
+        HeapTable { reservations, run, ..self }
     }
 
     /// Lends the table to a decision.
     pub fn cells(&self) -> Cells<'_> {
         let end = self.words.len() - CELL_WORDS + self.start;
-        Cells::new(self.words.get(self.start..end).unwrap_or(&[]), &self.secret, &self.locks)
+        let words = self.words.get(self.start..end).unwrap_or(&[]);
+        let cells = Cells::new(words, &self.secret, &self.locks);
+        match self.reservations.is_empty() {
+            true => cells,
+            false => cells.with_reservations(Reservations::new(
+                &self.reservations,
+                &self.next_reservation,
+                self.run,
+            )),
+        }
     }
 
     /// How many cells the table has.

@@ -250,6 +250,7 @@ impl Case {
                 action,
                 attributes: &[],
                 amounts: None,
+                reserve: None,
             };
             let is_allow =
                 state.decide_policy(&request, Now(0), &mut Scratch::default()).is_allow();

@@ -49,12 +49,18 @@ pub const REGEX_BYTES_MAX: usize = 1024 * 1024;
 pub const ROLE_DEPTH_MAX: usize = 10;
 /// Patterns of names that the links of one role definition write.
 pub const ROLE_PATTERNS_MAX: usize = 256;
+/// Milliseconds for which a reservation holds if nothing is said.
+pub const RESERVATION_TTL_MS: u64 = 300_000;
+/// Milliseconds for which one may hold.
+pub const RESERVATION_TTL_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
 /// Roles that one subject may reach.
 pub const ROLES_PER_SUBJECT_MAX: usize = 1024;
 /// Rows of one policy.
 pub const RULES_MAX: usize = 4_000_000;
 /// Distinct attribute paths that one policy may read.
 pub const SLOTS_MAX: usize = 32;
+/// Thresholds of one limit.
+pub const THRESHOLDS_MAX: usize = 8;
 /// Tokens of a request or policy definition.
 pub const TOKENS_MAX: usize = 16;
 
@@ -99,10 +105,13 @@ bounds! {
     LIST_LENGTH_MAX "elements",
     PATTERN_BYTES_MAX "bytes",
     REGEX_BYTES_MAX "bytes",
+    RESERVATION_TTL_MS "milliseconds",
+    RESERVATION_TTL_MS_MAX "milliseconds",
     ROLES_PER_SUBJECT_MAX "roles",
     ROLE_DEPTH_MAX "hops",
     ROLE_PATTERNS_MAX "patterns",
     RULES_MAX "rows",
     SLOTS_MAX "paths",
+    THRESHOLDS_MAX "thresholds",
     TOKENS_MAX "tokens",
 }

@@ -13,11 +13,13 @@ mod one;
 
 pub use key::Key;
 pub(crate) use key::{LimitHash, ValuesHash, ValuesHasher};
-pub(crate) use one::{Cell, Taken, is_frozen};
+pub(crate) use one::{Cell, IN_FLIGHT, Taken, is_frozen};
 
+use crate::quota::reservation::Reservations;
 use key::{EMPTY, RESERVED_KEYS, TOMBSTONE};
 use one::{
-    FROZEN, GENERATION, INTERVAL, KEY_FIRST, KEY_SECOND, NOBODY, STATE, WINDOW_END, says_until,
+    FROZEN, GENERATION, INTERVAL, KEY_FIRST, KEY_SECOND, NOBODY, STATE, WARNED, WINDOW_END,
+    says_until,
 };
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -61,6 +63,7 @@ pub struct Cells<'t> {
     words: &'t [AtomicU64],
     secret: &'t TableSecret,
     host: &'t dyn CellHost,
+    reservations: Option<Reservations<'t>>,
 }
 
 impl std::fmt::Debug for Cells<'_> {
@@ -77,7 +80,17 @@ impl<'t> Cells<'t> {
         secret: &'t TableSecret,
         host: &'t dyn CellHost,
     ) -> Cells<'t> {
-        Cells { words, secret, host }
+        Cells { words, secret, host, reservations: None }
+    }
+
+    /// The same with room for reservations; without it nothing is reserved.
+    #[must_use]
+    pub fn with_reservations(self, table: Reservations<'t>) -> Cells<'t> {
+        Cells { reservations: Some(table), ..self }
+    }
+
+    pub(crate) fn reservations(&self) -> Option<Reservations<'t>> {
+        self.reservations
     }
 
     /// Hashes dimension values under the table's secret.
@@ -149,6 +162,7 @@ impl<'t> Cells<'t> {
             inserted = self.find(key).or_else(|| {
                 let cell = self.free(stripe, key, fresh.now_ns)?;
                 cell.store(WINDOW_END, fresh.window_end_ns);
+                cell.store(WARNED, 0);
                 cell.store(GENERATION, fresh.parameters.generation);
                 cell.store(INTERVAL, fresh.parameters.interval_ns);
                 cell.store(STATE, fresh.state());
@@ -230,8 +244,10 @@ impl<'t> Cells<'t> {
         let mut restored = false;
         self.host.locked(stripe, &mut || {
             let free = || self.places(stripe, key).find(|cell| cell.load(KEY_FIRST) == EMPTY);
+            // What was in flight is not any more.
             let says_until = says_until(state, window_end);
-            let is_news = says_until > now_ns && self.find(key).is_none();
+            let is_news =
+                says_until > now_ns && window_end != IN_FLIGHT && self.find(key).is_none();
             let Some(cell) = is_news.then(free).flatten() else {
                 return;
             };

@@ -253,6 +253,7 @@ impl Asker<'_> {
             action: text_at(chosen, Part::Action),
             attributes: &attributes,
             amounts: None,
+            reserve: None,
         };
         let decision = state.decide_policy(&request, self.now, &mut self.scratch);
         let line = decision.rule.map(|rule| state.policy().rule_line(rule));

@@ -14,6 +14,7 @@ use crate::policy::PolicySet;
 use crate::policy::evaluate::Verdict;
 use crate::policy::layout::Reads;
 use crate::quota::limit::{Quotas, Stage};
+use crate::quota::reservation::ReservationId;
 use crate::quota::reserve::{Ask, Hashes, LimitUses, Refusal};
 use crate::reason::Reason;
 use crate::request::{Attribute, Entity, Request, SlotMap};
@@ -33,9 +34,27 @@ pub struct TenantState {
     contexts: Vec<Asks>,
     quotas: Quotas,
     schema: Option<Arc<Schema>>,
+    disclosure: Disclosure,
     freshness: Freshness,
     kill_lane: KillLane,
     territory: Territory,
+}
+
+/// How much a tenant's clients are told of the limit that refuses them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Disclosure {
+    /// The reason, and when to come again.
+    Code,
+    /// The limit, too: whose it is, how much it has and what is left.
+    #[default]
+    Limit,
+    /// Every limit that applied, and the rule.
+    Full,
+}
+
+impl Disclosure {
+    pub const ALL: &'static [(&'static str, Disclosure)] =
+        &[("code", Disclosure::Code), ("limit", Disclosure::Limit), ("full", Disclosure::Full)];
 }
 
 /// How a request is put to a policy.
@@ -106,11 +125,15 @@ pub struct Decision {
     /// Ordinal of the deciding rule in the tenant's policy.
     pub rule: Option<u32>,
     pub version: Version,
+    /// When it was made.
+    pub at: Now,
     /// The limit that refused.
     pub binding: Option<u16>,
     /// When the same request would fit; `None` for other reasons, and if it never will.
     pub retry_after_ms: Option<u64>,
     pub limits: LimitUses,
+    /// By which what was taken is settled.
+    pub reservation: Option<ReservationId>,
 }
 
 /// Lets the table's host ask memory for what a policy will read.
@@ -129,9 +152,11 @@ impl Decision {
             reason,
             rule: None,
             version,
+            at: Now(0),
             binding: None,
             retry_after_ms: None,
             limits: LimitUses::default(),
+            reservation: None,
         }
     }
 
@@ -161,6 +186,7 @@ impl TenantState {
             policy,
             quotas,
             schema: None,
+            disclosure: Disclosure::default(),
             freshness: Freshness::default(),
             kill_lane: KillLane::default(),
             territory: Territory::default(),
@@ -184,6 +210,17 @@ impl TenantState {
     /// What is known of the attributes of requests.
     pub fn schema(&self) -> Option<&Schema> {
         self.schema.as_deref()
+    }
+
+    /// The same, telling its clients so much.
+    #[must_use]
+    pub fn disclosing(self, disclosure: Disclosure) -> TenantState {
+        TenantState { disclosure, ..self }
+    }
+
+    /// How much its clients are told.
+    pub fn disclosure(&self) -> Disclosure {
+        self.disclosure
     }
 
     /// The same, refusing everything as `tenant-suspended` if it is.
@@ -221,7 +258,8 @@ impl TenantState {
         scratch: &mut Scratch,
         is_trial: bool,
     ) -> Decision {
-        let mut decision = Decision::refuse(Reason::BadRequest, self.version);
+        let mut decision =
+            Decision { at: now, ..Decision::refuse(Reason::BadRequest, self.version) };
         let request = match self.admitted(request, now, scratch) {
             Ok(request) => request,
             Err(reason) => {
@@ -230,8 +268,9 @@ impl TenantState {
             }
         };
         self.quotas.slots.with(&request, |slots| {
-            let (amounts, now_ns, stage) = (request.amounts, now.0, Stage::BeforePolicy);
-            let ask = Ask { cells, slots, amounts, now_ns, stage, is_trial };
+            let Request { amounts, reserve, .. } = request;
+            let (now_ns, stage) = (now.0, Stage::BeforePolicy);
+            let ask = Ask { cells, slots, amounts, reserve, now_ns, stage, is_trial };
             self.weigh(&request, ask, &mut decision);
         });
         decision
@@ -339,7 +378,10 @@ impl TenantState {
     /// Takes the limits of one stage; false if they refuse, and then the decision says why.
     fn take(&self, ask: Ask<'_>, hashes: &mut Hashes, decision: &mut Decision) -> bool {
         let refusal = match self.quotas.reserve(ask, hashes, &mut decision.limits) {
-            Ok(()) => return true,
+            Ok(reservation) => {
+                decision.reservation = reservation;
+                return true;
+            }
             Err(refusal) => refusal,
         };
         decision.reason = match refusal {
@@ -375,6 +417,11 @@ impl TenantState {
         let position = self.policy.contexts.iter().position(|(known, _)| known == name)?;
         let (policy, first_rule) = self.policy.context_at(position)?;
         Some(AskedPolicy { policy, asks: self.contexts.get(position)?, first_rule })
+    }
+
+    /// The values by which a limit counts a request, as text; those that are missing are left out.
+    pub fn limit_values(&self, request: &Request<'_>, limit: u16) -> Vec<String> {
+        self.quota_slots(request, |slots| self.quotas.values_text(limit, slots))
     }
 
     /// Lends what the limits read of a request.

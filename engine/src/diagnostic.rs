@@ -67,7 +67,6 @@ codes! {
     WrongType 1142 "wrong-type",
     MissingKey 1143 "missing-key",
     BadRate 1144 "bad-rate",
-    NotYetSupported 1145 "not-yet-supported",
     OutOfRange 1146 "out-of-range",
     DuplicateLimit 1147 "duplicate-limit",
     UnknownDimension 1148 "unknown-dimension",

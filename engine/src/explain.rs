@@ -216,7 +216,7 @@ fn is_path(value: Option<Value<'_>>) -> bool {
 }
 
 /// A value as JSON writes it.
-fn text_of(value: Value<'_>) -> Option<String> {
+pub(crate) fn text_of(value: Value<'_>) -> Option<String> {
     Some(match value {
         Value::Missing => return None,
         Value::Null => "null".to_owned(),

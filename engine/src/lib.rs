@@ -45,7 +45,7 @@ pub mod value;
 
 pub use bind::{Binding, Part, bind};
 pub use cell::{CellHost, Cells};
-pub use decide::{Decision, ENFORCE_CONTEXT, Scratch, TenantState};
+pub use decide::{Decision, Disclosure, ENFORCE_CONTEXT, Scratch, TenantState};
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Label, Severity, Source, Span};
 pub use dialect::Dialect;
 pub use expr::ast;
@@ -60,8 +60,12 @@ pub use policy::evaluate::Verdict;
 pub use policy::facts::Effect;
 pub use policy::rows::{Row, Rows, parse_rows};
 pub use policy::tenants::split;
-pub use quota::limit::{Bucket, Budget, Capacity, Dimension, Limit, Mode, Quotas, Stage};
+pub use quota::limit::{
+    Bucket, Budget, Capacity, Dimension, Limit, LimitTerms, Mode, Quotas, Stage,
+};
+pub use quota::reservation::{RESERVATION_WORDS, ReservationId, Reservations};
 pub use quota::reserve::{LimitUse, LimitUses};
+pub use quota::settle::{SettleCode, Settlement, True};
 pub use reason::Reason;
-pub use request::{Amount, Attribute, Entity, Request};
+pub use request::{Amount, Attribute, Entity, Request, Reserve};
 pub use value::Value;

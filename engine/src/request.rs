@@ -40,6 +40,16 @@ pub struct Request<'a> {
     pub attributes: &'a [Attribute<'a>],
     /// `None`: one request, default amounts. `Some(&[])`: look at the limits, take nothing.
     pub amounts: Option<&'a [Amount<'a>]>,
+    /// What is taken is held until it is settled; `None`: it is charged.
+    pub reserve: Option<&'a Reserve<'a>>,
+}
+
+/// How long a reservation holds, and what is charged if nobody settles it.
+#[derive(Debug, Clone, Copy)]
+pub struct Reserve<'a> {
+    pub ttl_ms: u64,
+    /// By meter; of a meter that is not named all that was taken.
+    pub known: &'a [Amount<'a>],
 }
 
 /// Most policies read no more values than this: their tuple is a quarter of the largest.

@@ -51,6 +51,8 @@ fn limit(id: &str, meter: &str, when: Option<&str>) -> Limit {
         mode: Mode::Hard,
         stage: Stage::AfterPolicy,
         default_amount: Some(1),
+        overdraft: 0,
+        warn_at: Vec::new(),
     }
 }
 
@@ -90,6 +92,7 @@ fn a_decision_on_known_keys_allocates_and_locks_nothing() {
             action: "read",
             attributes,
             amounts: Some(&amounts),
+            reserve: None,
         };
         state.decide(&table.cells(), &request, Now(now), &mut scratch).reason.name()
     };

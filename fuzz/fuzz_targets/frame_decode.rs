@@ -11,6 +11,14 @@ fuzz_target!(|bytes: &[u8]| {
         let _ = frame::read_decision(cut.body);
         let _ = frame::read_decisions(cut.body);
         let _ = frame::read_error(cut.body);
+        let _ = frame::read_reserved(cut.body);
+        let _ = frame::read_settled(cut.body);
+        if let Ok(settle) = frame::read_settle(cut.body) {
+            let mut again = Vec::new();
+            frame::put_settle(&mut again, cut.id, &settle);
+            assert_eq!(&again[12..], cut.body);
+        }
+        let _ = frame::reserve(cut.body, |_| ());
         let _ = frame::check(cut.body, |request| {
             let mut again = Vec::new();
             frame::put_check(&mut again, cut.id, request);

@@ -8,10 +8,12 @@
 mod decision;
 mod id;
 mod search;
+mod settle;
 
 pub use decision::{DecisionBody, LimitBody};
 pub use id::DecisionId;
 pub use search::{SEARCH_PAGE, SEARCH_PAGE_MAX, Search, seal as seal_page, search};
+pub use settle::{Settle, SettleBody, settle, what_to_do};
 
 use crate::frame::{AMOUNTS_MAX, BATCH_MAX};
 use crate::json;
@@ -320,7 +322,7 @@ fn add<'b>(
         .map_err(|error| Fault::invalid(pointer, "attributes within their bounds", &error))
 }
 
-/// `tenant`, `explain` and `quota` are said to the sidecar, the rest are attributes.
+/// `tenant`, `explain`, `quota` and `reserve` are said to the sidecar, the rest are attributes.
 fn context_members<'b>(
     request: &mut OwnedRequest<'b>,
     mut context: Object<'b>,
@@ -347,8 +349,12 @@ fn context_members<'b>(
     };
     request.amounts = match take(&mut context, "quota") {
         None => None,
-        Some(Tree::Object(amounts)) => Some(read_amounts(amounts)?),
-        Some(other) => return Err(Fault::invalid("/context/quota", "an object", other.kind())),
+        Some(quota) => Some(read_amounts(quota, "/context/quota")?),
+    };
+    request.reserve = match take(&mut context, "reserve") {
+        Some(reserve) => settle::reserve(reserve)?.map(Box::new),
+        // A plain request of true amounts is charged; estimates of other meters can be settled.
+        None => request.amounts.as_deref().and_then(settle::of_estimates).map(Box::new),
     };
     match context.is_empty() {
         true => Ok(()),
@@ -356,15 +362,16 @@ fn context_members<'b>(
     }
 }
 
-fn read_amounts<'b>(amounts: Object<'b>) -> Result<Vec<(Cow<'b, str>, u64)>, Fault> {
+fn read_amounts<'b>(amounts: Tree<'b>, at: &str) -> Result<Vec<(Cow<'b, str>, u64)>, Fault> {
+    let amounts = object(Some(amounts), at)?;
     if amounts.len() > AMOUNTS_MAX {
         let expected = format!("at most {AMOUNTS_MAX} meters");
-        return Err(Fault::invalid("/context/quota", &expected, &amounts.len().to_string()));
+        return Err(Fault::invalid(at, &expected, &amounts.len().to_string()));
     }
     let read = |(meter, amount): (Cow<'b, str>, Tree<'b>)| match amount {
         Tree::Number(Value::Int(count)) if count >= 0 => Ok((meter, count.unsigned_abs())),
         other => {
-            let pointer = format!("/context/quota/{meter}");
+            let pointer = format!("{at}/{meter}");
             Err(Fault::invalid(&pointer, "a whole number of 0 or more", other.kind()))
         }
     };

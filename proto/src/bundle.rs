@@ -153,7 +153,8 @@ pub fn from_files(
             found.append(policy.warnings().clone());
         }
         let state = TenantState::link(&tenant, options.version, policy, &binding, quotas.clone());
-        states.push(state.described(schema.clone()).suspended(tenant_file.is_suspended));
+        let state = state.described(schema.clone()).disclosing(tenant_file.disclosure);
+        states.push(state.suspended(tenant_file.is_suspended));
     }
     match found.has_errors() {
         true => Err(found),

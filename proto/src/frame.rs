@@ -6,10 +6,16 @@
 
 mod decision;
 mod request;
+mod settle;
 
 pub use decision::{Reply, ReplyLimit, put_decision, read_decision, read_decisions};
 pub use request::{
     AMOUNTS_MAX, BATCH_MAX, batch, check, put_batch, put_check, put_explain, put_request,
+};
+
+pub use settle::{
+    put_reservation, put_reserve, put_settle, put_settled, read_reserved, read_settle,
+    read_settled, reserve,
 };
 
 use tollgate_engine::bounds::FRAME_BYTES_MAX;
@@ -25,18 +31,23 @@ pub mod kind {
     pub const CHECK: u8 = 1;
     pub const BATCH: u8 = 2;
     pub const EXPLAIN: u8 = 3;
-    /// Reserved.
+    /// The true amounts of a reservation.
     pub const SETTLE: u8 = 4;
     /// The explanation of a decision that was made: a text, its id.
     pub const RECALL: u8 = 5;
     /// Decisions that were made: JSON, `crate::follow`.
     pub const FOLLOW: u8 = 6;
+    /// A request whose amounts are held until they are settled.
+    pub const RESERVE: u8 = 7;
     pub const DECISION: u8 = 0x81;
     pub const DECISIONS: u8 = 0x82;
     /// JSON, `crate::explain`.
     pub const EXPLANATION: u8 = 0x83;
     /// JSON: the decisions that a filter lets through.
     pub const FOLLOWED: u8 = 0x84;
+    pub const SETTLED: u8 = 0x85;
+    /// A decision behind the id of its reservation.
+    pub const RESERVED: u8 = 0x86;
     pub const ERROR: u8 = 0xff;
 }
 

@@ -18,13 +18,14 @@ mod generated {
 pub use generated::*;
 
 use crate::authzen::{
-    Asked, DecisionBody, Fault, Members, Semantic as When, TenantHeader, check_count,
+    Asked, DecisionBody, Fault, Members, Semantic as When, Settle, TenantHeader, check_count,
 };
+use crate::frame::AMOUNTS_MAX;
 use crate::owned::OwnedRequest;
 use crate::tree::Tree;
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct};
-use tollgate_engine::Value;
+use tollgate_engine::{Settlement, Value};
 
 /// Doubles hold every whole number up to this one.
 const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
@@ -149,6 +150,36 @@ fn without_explain(request: OwnedRequest<'_>) -> Result<OwnedRequest<'_>, Fault>
     }
 }
 
+impl SettleRequest {
+    /// What is to be settled.
+    ///
+    /// # Errors
+    /// Neither amounts nor `release`, both, or more amounts than a request may state.
+    pub fn settle(&self) -> Result<Settle<'_>, Fault> {
+        let amounts = self.amounts.iter().map(|(meter, amount)| (meter.as_str().into(), *amount));
+        let amounts: Vec<_> = amounts.collect();
+        let expected = match (amounts.is_empty(), self.release) {
+            (true, false) => "amounts, or release",
+            (false, true) => "no release beside amounts",
+            _ if amounts.len() > AMOUNTS_MAX => "at most 16 amounts",
+            _ => {
+                let reservation = self.reservation.as_str().into();
+                let amounts = Some(amounts).filter(|_| !self.release);
+                return Ok(Settle { reservation, amounts });
+            }
+        };
+        Err(Fault::invalid("/amounts", expected, &amounts.len().to_string()))
+    }
+}
+
+impl From<Settlement> for SettleResponse {
+    fn from(settlement: Settlement) -> SettleResponse {
+        let Settlement { code, uncharged } = settlement;
+        let (reason, reason_code) = (code.name().to_owned(), u32::from(code.number()));
+        SettleResponse { reason, reason_code, uncharged }
+    }
+}
+
 impl From<DecisionBody<'_>> for CheckResponse {
     fn from(body: DecisionBody<'_>) -> CheckResponse {
         let context = body.context;
@@ -158,6 +189,7 @@ impl From<DecisionBody<'_>> for CheckResponse {
             of: limit.of,
             mode: limit.mode.to_owned(),
             exceeded: limit.exceeded,
+            reset_ms: limit.reset_ms,
         });
         CheckResponse {
             decision: body.decision,
@@ -171,7 +203,7 @@ impl From<DecisionBody<'_>> for CheckResponse {
                 retry_after_ms: context.retry_after_ms,
                 request_id: context.request_id_text().unwrap_or_default(),
                 warnings: context.warnings.iter().map(|id| (*id).to_owned()).collect(),
-                reservation: String::new(),
+                reservation: context.reservation.map(|id| id.to_string()).unwrap_or_default(),
                 error: None,
             }),
         }

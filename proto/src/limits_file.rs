@@ -23,8 +23,6 @@ const KEYS: &[&str] = &[
     "overdraft",
     "description",
 ];
-/// Keys of limits that this version refuses rather than ignores.
-const LATER: &[&str] = &["warn_at", "overdraft"];
 const UNITS: &[(&str, u64)] = &[("s", 1), ("min", 60), ("h", 3_600), ("d", 86_400)];
 const SECOND_NS: u64 = 1_000_000_000;
 /// First words of a dimension.
@@ -63,16 +61,13 @@ pub fn read_limits(
 
 fn read_limit(table: &Table<'_>, tokens: &[String]) -> Option<Limit> {
     table.known(KEYS);
-    for key in LATER {
-        if let Some(span) = table.has(key) {
-            let message = format!("`{key}` is not supported by this version");
-            let found = Diagnostic::error(table.source(), span, Code::NotYetSupported, message);
-            table.push(found.help("leave it out"));
-        }
-    }
     let id = name(table, "id");
     let meter = name(table, "meter");
-    let capacity = read_capacity(table);
+    let is_in_flight = meter.as_deref() == Some("concurrency");
+    let capacity = match is_in_flight {
+        true => read_in_flight(table),
+        false => read_capacity(table),
+    };
     let mode = choice(
         table,
         "mode",
@@ -84,12 +79,17 @@ fn read_limit(table: &Table<'_>, tokens: &[String]) -> Option<Limit> {
         &[("after-policy", Stage::AfterPolicy), ("before-policy", Stage::BeforePolicy)],
     );
     let default_amount = table.integer("default_amount");
+    let overdraft = table.integer("overdraft");
+    let warn_at = table.integers("warn_at").unwrap_or_default();
+    let percent = |at: &At<u64>| u8::try_from(at.value).unwrap_or(u8::MAX);
+    let warn_at = warn_at.iter().map(percent).collect();
     let _ = table.str("description");
     let dimensions = read_dimensions(table);
     let when = table.str("when").and_then(|when| read_condition(table, &when, tokens));
     let (id, meter, capacity) = (id?, meter?, capacity?);
     let mode = mode.unwrap_or_default();
-    if meter != "requests" && default_amount.is_none() && mode == Mode::Hard {
+    let is_counted = meter == "requests" || is_in_flight;
+    if !is_counted && default_amount.is_none() && mode == Mode::Hard {
         table.missing("default_amount");
         return None;
     }
@@ -102,7 +102,53 @@ fn read_limit(table: &Table<'_>, tokens: &[String]) -> Option<Limit> {
         return None;
     }
     let (stage, default_amount) = (stage.unwrap_or_default(), default_amount.map(|a| a.value));
-    Some(Limit { id, meter, capacity, dimensions, when, mode, stage, default_amount })
+    let overdraft_amount = overdraft.as_ref().map_or(0, |overdraft| overdraft.value);
+    let limit = Limit {
+        id,
+        meter,
+        capacity,
+        dimensions,
+        when,
+        mode,
+        stage,
+        default_amount,
+        overdraft: overdraft_amount,
+        warn_at,
+    };
+    if let Some(refusal) = limit.refusal() {
+        let span = table.has("warn_at").or(overdraft.map(|overdraft| overdraft.span));
+        let span = span.unwrap_or(table.span());
+        table.report(span, Code::OutOfRange, refusal);
+        return None;
+    }
+    Some(limit)
+}
+
+/// How many requests may be in flight: a budget without a window.
+fn read_in_flight(table: &Table<'_>) -> Option<Capacity> {
+    if let Some(span) = table.has("bucket") {
+        let message = "what is in flight has no rate: `budget = { amount = 5 }`";
+        table.report(span, Code::OutOfRange, message.to_owned());
+        return None;
+    }
+    let Some(budget) = table.table("budget") else {
+        table.missing("budget");
+        return None;
+    };
+    budget.known(&["amount"]);
+    let Some(amount) = budget.integer("amount") else {
+        budget.missing("amount");
+        return None;
+    };
+    let windows = Windows::new(Period::Open, "UTC")?;
+    let in_flight = Budget { amount: amount.value, windows };
+    match in_flight.refusal() {
+        Some(refusal) => {
+            table.report(amount.span, Code::OutOfRange, refusal);
+            None
+        }
+        None => Some(Capacity::Budget(in_flight)),
+    }
 }
 
 /// A bucket or a budget: one of the two.
@@ -382,7 +428,62 @@ mod tests {
             let expected = Capacity::Budget(Budget { amount: 5, windows });
             assert_eq!(limits.unwrap()[0].capacity, expected, "{budget}");
         }
+        for (lines, expected) in [
+            ("warn_at = [50, 80, 100]", (0, vec![50, 80, 100])),
+            ("overdraft = 7", (7, Vec::new())),
+        ] {
+            let limits = read(&format!(
+                "[[limit]]\nid = \"a\"\nmeter = \"requests\"\nbudget = {{ amount = 5, window = \"day\" }}\n{lines}\n"
+            ));
+            let limit = &limits.unwrap()[0];
+            assert_eq!((limit.overdraft, limit.warn_at.clone()), expected, "{lines}");
+        }
+        let in_flight = "[[limit]]\nid = \"a\"\nmeter = \"concurrency\"\n";
+        let limits = read(&format!("{in_flight}budget = {{ amount = 3 }}\n")).unwrap();
+        assert!(limits[0].capacity.is_in_flight() && limits[0].capacity.most() == 3);
+        for lines in [
+            "bucket = { rate = \"1/s\" }",
+            "budget = { amount = 3, window = \"day\" }",
+            "budget = {}",
+            "budget = { amount = 0 }",
+            "budget = { amount = 3 }\nstage = \"before-policy\"",
+            "budget = { amount = 3 }\noverdraft = 1",
+            "budget = { amount = 3 }\nwarn_at = [50]",
+        ] {
+            assert!(read(&format!("{in_flight}{lines}\n")).is_err(), "{lines}");
+        }
         for (lines, code, message) in [
+            (
+                "budget = { amount = 5, window = \"day\" }\nwarn_at = [0]",
+                Code::OutOfRange,
+                "1 to 100",
+            ),
+            (
+                "budget = { amount = 5, window = \"day\" }\nwarn_at = [101]",
+                Code::OutOfRange,
+                "1 to 100",
+            ),
+            (
+                "budget = { amount = 5, window = \"day\" }\nwarn_at = [80, 50]",
+                Code::OutOfRange,
+                "ascending",
+            ),
+            (
+                "budget = { amount = 5, window = \"day\" }\nwarn_at = [80, 80]",
+                Code::OutOfRange,
+                "ascending",
+            ),
+            (
+                "budget = { amount = 5, window = \"day\" }\nwarn_at = [1, 2, 3, 4, 5, 6, 7, 8, 9]",
+                Code::OutOfRange,
+                "at most 8",
+            ),
+            ("bucket = { rate = \"5/s\" }\nwarn_at = [80]", Code::OutOfRange, "only a budget"),
+            (
+                "budget = { amount = 5, window = \"day\" }\noverdraft = 4611686018427387900",
+                Code::OutOfRange,
+                "could wrap",
+            ),
             ("budget = { amount = 0, window = \"day\" }", Code::OutOfRange, "admit nothing"),
             ("budget = { amount = 5 }", Code::MissingKey, "window"),
             ("budget = { amount = 5, window = \"fortnight\" }", Code::OutOfRange, "no window"),

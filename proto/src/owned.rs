@@ -3,7 +3,7 @@
 
 use crate::tree::Tree;
 use std::borrow::Cow;
-use tollgate_engine::{Amount, Attribute, Entity, Part, Request, Value};
+use tollgate_engine::{Amount, Attribute, Entity, Part, Request, Reserve, Value};
 
 /// A request and the storage of its attributes.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -17,6 +17,15 @@ pub struct OwnedRequest<'t> {
     pub explain: bool,
     /// `None`: nothing was said about amounts.
     pub amounts: Option<Vec<(Cow<'t, str>, u64)>>,
+    /// What is taken is held until it is settled.
+    pub reserve: Option<Box<OwnedReserve<'t>>>,
+}
+
+/// How long a reservation holds, and what of it is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnedReserve<'t> {
+    pub ttl_ms: u64,
+    pub known: Vec<(Cow<'t, str>, u64)>,
 }
 
 /// An entity's type and id.
@@ -85,9 +94,10 @@ impl<'t> OwnedRequest<'t> {
                 value: leaf.scalar().unwrap_or(Value::List(list)),
             })
             .collect();
-        let amounts: Option<Vec<Amount<'_>>> = self.amounts.as_ref().map(|amounts| {
-            amounts.iter().map(|(meter, amount)| Amount { meter, amount: *amount }).collect()
-        });
+        let amounts = self.amounts.as_deref().map(lend);
+        let known = self.reserve.as_ref().map(|reserve| lend(&reserve.known)).unwrap_or_default();
+        let reserve = self.reserve.as_ref();
+        let reserve = reserve.map(|reserve| Reserve { ttl_ms: reserve.ttl_ms, known: &known });
         ask(&Request {
             tenant: &self.tenant,
             subject: Entity { kind: &self.subject.kind, id: &self.subject.id },
@@ -95,6 +105,12 @@ impl<'t> OwnedRequest<'t> {
             action: &self.action,
             attributes: &attributes,
             amounts: amounts.as_deref(),
+            reserve: reserve.as_ref(),
         })
     }
+}
+
+/// Amounts as the engine reads them.
+pub fn lend<'a>(amounts: &'a [(Cow<'_, str>, u64)]) -> Vec<Amount<'a>> {
+    amounts.iter().map(|(meter, amount)| Amount { meter, amount: *amount }).collect()
 }

@@ -1,7 +1,7 @@
 //! tenant.toml: the dialect, the tenant's name and state, and what unusual request tokens mean.
 
 use crate::toml_reader::read;
-use tollgate_engine::{Code, Diagnostic, Diagnostics, Dialect, Part, Source};
+use tollgate_engine::{Code, Diagnostic, Diagnostics, Dialect, Disclosure, Part, Source};
 
 /// What tenant.toml says; every key may be left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub struct TenantFile {
     pub bind: Vec<(String, Part)>,
     /// `state = "suspended"`: every request is refused.
     pub is_suspended: bool,
+    /// How much clients are told of the limit that refuses them.
+    pub disclosure: Disclosure,
 }
 
 /// Parts as `[bind]` names them.
@@ -25,7 +27,7 @@ const STATES: &[&str] = &["active", "suspended"];
 /// Every unknown key, wrong type, unknown dialect, state or part.
 pub fn read_tenant(source: Source<'_>) -> Result<TenantFile, Diagnostics> {
     let file = read(source, |root| {
-        root.known(&["dialect", "tenant", "state", "bind"]);
+        root.known(&["dialect", "tenant", "state", "disclosure", "bind"]);
         let mut file = TenantFile::default();
         if let Some(name) = root.str("dialect") {
             match Dialect::from_name(&name.value) {
@@ -53,6 +55,19 @@ pub fn read_tenant(source: Source<'_>) -> Result<TenantFile, Diagnostics> {
                     .did_you_mean(&state.value, STATES.iter().copied())
                     .help(format!("one of {}", STATES.join(", ")));
                 root.push(found);
+            }
+        }
+        if let Some(name) = root.str("disclosure") {
+            match Disclosure::ALL.iter().find(|(known, _)| *known == name.value) {
+                Some((_, disclosure)) => file.disclosure = *disclosure,
+                None => {
+                    let names: Vec<&str> = Disclosure::ALL.iter().map(|(name, _)| *name).collect();
+                    let message = format!("a tenant does not disclose `{}`", name.value);
+                    let found = Diagnostic::error(source, name.span, Code::OutOfRange, message)
+                        .did_you_mean(&name.value, names.iter().copied())
+                        .help(format!("one of {}", names.join(", ")));
+                    root.push(found);
+                }
             }
         }
         if let Some(bind) = root.table("bind") {

@@ -111,12 +111,15 @@ impl<'t> Table<'t> {
         let text = self.typed(key, "a whole number", |value| {
             value.as_integer().map(|integer| (integer.as_str().replace('_', ""), integer.radix()))
         })?;
-        let (digits, radix) = text.value;
+        self.number(text.value, text.span)
+    }
+
+    fn number(&self, (digits, radix): (String, u32), span: Span) -> Option<At<u64>> {
         match u64::from_str_radix(digits.trim_start_matches('+'), radix) {
-            Ok(value) => Some(At { value, span: text.span }),
+            Ok(value) => Some(At { value, span }),
             Err(_) => {
                 let message = format!("expected a number from 0 to {}, got {digits}", u64::MAX);
-                self.report(text.span, Code::OutOfRange, message);
+                self.report(span, Code::OutOfRange, message);
                 None
             }
         }
@@ -135,6 +138,19 @@ impl<'t> Table<'t> {
         })?;
         let items: Vec<(String, Range<usize>)> = items.value;
         Some(items.into_iter().map(|(value, s)| At { value, span: self.place(s) }).collect())
+    }
+
+    /// A list of whole numbers from 0 to `u64::MAX`.
+    pub fn integers(&self, key: &str) -> Option<Vec<At<u64>>> {
+        let items = self.typed(key, "a list of whole numbers", |value| {
+            let items = value.as_array()?.iter().map(|item| {
+                let number = item.get_ref().as_integer()?;
+                Some(((number.as_str().replace('_', ""), number.radix()), item.span()))
+            });
+            items.collect::<Option<Vec<_>>>()
+        })?;
+        let read = |(number, span)| self.number(number, self.place(span));
+        items.value.into_iter().map(read).collect()
     }
 
     /// A table below this one.

@@ -2,9 +2,14 @@
 //!
 //! `UPDATE_GOLDEN=1` rewrites the hex files; a change there is a change of the protocol.
 
-use tollgate_engine::bounds::{ATTRIBUTES_MAX, FRAME_BYTES_MAX, LIST_LENGTH_MAX};
-use tollgate_engine::{Amount, Attribute, Decision, Entity, Part, Reason, Request, Value, Version};
-use tollgate_proto::authzen::DecisionId;
+use tollgate_engine::bounds::{
+    ATTRIBUTES_MAX, FRAME_BYTES_MAX, LIST_LENGTH_MAX, RESERVATION_TTL_MS, RESERVATION_TTL_MS_MAX,
+};
+use tollgate_engine::{
+    Amount, Attribute, Decision, Entity, Part, Reason, Request, Reserve, SettleCode, Settlement,
+    Value, Version,
+};
+use tollgate_proto::authzen::{DecisionId, Settle};
 use tollgate_proto::frame::{self, BATCH_MAX, FrameError, kind};
 
 const ID: DecisionId = DecisionId { prefix: 0xab, number: 7 };
@@ -68,6 +73,65 @@ fn golden_frames_do_not_change() {
     out.clear();
     frame::put_error(&mut out, 7, FrameError::Malformed, "expected version 1");
     golden("error", &out);
+    out.clear();
+    let known = [Amount { meter: "tokens", amount: 200 }];
+    let reserve = Reserve { ttl_ms: 60_000, known: &known };
+    with_full(|request| {
+        frame::put_reserve(&mut out, 10, &Request { reserve: Some(&reserve), ..*request });
+    });
+    golden("reserve", &out);
+    out.clear();
+    frame::put_settle(&mut out, 11, &settle_of("tokens"));
+    golden("settle", &out);
+    out.clear();
+    frame::put_settled(&mut out, 11, Settlement { code: SettleCode::Settled, uncharged: 0 });
+    golden("settled", &out);
+}
+
+fn settle_of(meter: &str) -> Settle<'_> {
+    let amounts = Some(vec![(meter.into(), 812), ("cost".into(), 9)]);
+    Settle { reservation: "1f-2-00000000000000ab".into(), amounts }
+}
+
+#[test]
+fn reservations_are_read_back_or_refused() {
+    let known = [Amount { meter: "tokens", amount: 200 }];
+    for (ttl_ms, read) in [
+        (0, Some(RESERVATION_TTL_MS)),
+        (1, Some(1)),
+        (RESERVATION_TTL_MS_MAX, Some(RESERVATION_TTL_MS_MAX)),
+        (RESERVATION_TTL_MS_MAX + 1, None),
+    ] {
+        let (mut out, reserve) = (Vec::new(), Reserve { ttl_ms, known: &known });
+        frame::put_reserve(&mut out, 1, &Request { reserve: Some(&reserve), ..small() });
+        let cut = frame::next_frame(&out).unwrap().unwrap();
+        let found = frame::reserve(cut.body, |request| {
+            let reserve = request.reserve.unwrap();
+            assert_eq!((request.subject.id, reserve.known[0].amount), ("alice", 200));
+            reserve.ttl_ms
+        });
+        assert_eq!(found.ok(), read, "{ttl_ms}");
+        for end in 0..cut.body.len() {
+            assert!(frame::reserve(&cut.body[..end], |_| ()).is_err(), "{end}");
+        }
+    }
+    for (settle, is_read) in [
+        (settle_of("tokens"), true),
+        (Settle { amounts: None, ..settle_of("") }, true),
+        (Settle { amounts: Some(Vec::new()), ..settle_of("") }, true),
+        // The same meter twice.
+        (settle_of("cost"), false),
+    ] {
+        let mut out = Vec::new();
+        frame::put_settle(&mut out, 1, &settle);
+        let body = frame::next_frame(&out).unwrap().unwrap().body;
+        let found = frame::read_settle(body);
+        assert_eq!(found, if is_read { Ok(settle) } else { Err(FrameError::Malformed) });
+        for end in 0..body.len() {
+            assert!(frame::read_settle(&body[..end]).is_err(), "{end}");
+        }
+        assert!(frame::read_settle(&[body, &[0]].concat()).is_err());
+    }
 }
 
 #[test]

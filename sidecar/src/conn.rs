@@ -172,9 +172,22 @@ impl Connection {
             }
             let mut ask = |request: &Request<'_>, out: &mut Vec<u8>| {
                 decider.decide(request, &mut self.scratch, "", |state, decision, id| {
+                    if request.reserve.is_some() {
+                        frame::put_reservation(out, decision.reservation);
+                    }
                     frame::put_decision(out, state, decision, id);
                 });
             };
+            if frame.kind == kind::SETTLE {
+                let settle = frame::read_settle(frame.body).map_err(|error| Fault {
+                    id: frame.id,
+                    error,
+                    message: message_of(error),
+                })?;
+                frame::put_settled(&mut self.output, frame.id, shared.settle(&settle));
+                at += frame.taken;
+                continue;
+            }
             answer_one(&frame, &mut self.output, &mut ask).map_err(|error| Fault {
                 id: frame.id,
                 error,
@@ -209,10 +222,11 @@ fn answer_one(
             frame::end_frame(out, start);
             answered
         }
-        kind::SETTLE => {
-            let message = "this kind is reserved for a later version";
-            frame::put_error(out, frame.id, FrameError::UnsupportedKind, message);
-            Ok(())
+        kind::RESERVE => {
+            let start = frame::begin_frame(out, kind::RESERVED, frame.id);
+            let answered = frame::reserve(frame.body, |request| ask(request, out));
+            frame::end_frame(out, start);
+            answered
         }
         _ => Err(FrameError::Malformed),
     };

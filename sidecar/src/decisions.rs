@@ -283,6 +283,7 @@ mod tests {
             action: "read",
             attributes: &[],
             amounts: None,
+            reserve: None,
         };
         let decision = Decision::refuse(reason, Version::default());
         let (request, decision) = (&request, &decision);

@@ -11,9 +11,9 @@ use http_body_util::Either;
 use hyper::body::Incoming;
 use std::sync::Arc;
 use std::time::Duration;
-use tollgate_engine::Scratch;
 use tollgate_engine::bounds::FRAME_BYTES_MAX;
-use tollgate_proto::authzen::{Asked, DecisionBody, Fault, Semantic};
+use tollgate_engine::{Scratch, SettleCode};
+use tollgate_proto::authzen::{Asked, DecisionBody, Fault, Semantic, what_to_do};
 use tollgate_proto::gate::gate_server::{Gate, GateServer};
 use tollgate_proto::gate::{
     BatchCheckRequest, BatchCheckResponse, CheckRequest, CheckResponse, SettleRequest,
@@ -161,9 +161,19 @@ impl Gate for Answers {
 
     async fn settle(
         &self,
-        _: tonic::Request<SettleRequest>,
+        request: tonic::Request<SettleRequest>,
     ) -> Result<tonic::Response<SettleResponse>, Status> {
-        self.shared.metrics.door(Door::Grpc).fault("not-implemented");
-        Err(Status::unimplemented("reservations are not there yet; buckets take at once"))
+        let asked = request.get_ref().settle().map_err(|fault| self.invalid(&fault))?;
+        let settlement = self.shared.settle(&asked);
+        let (code, message) = (settlement.code, what_to_do(settlement.code));
+        if !code.is_settled() {
+            self.shared.metrics.door(Door::Grpc).fault(code.name());
+        }
+        match code {
+            SettleCode::UnknownReservation => Err(Status::not_found(message)),
+            SettleCode::UnknownMeter => Err(Status::invalid_argument(message)),
+            SettleCode::Busy => Err(Status::unavailable(message)),
+            _ => Ok(tonic::Response::new(settlement.into())),
+        }
     }
 }

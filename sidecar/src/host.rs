@@ -11,6 +11,7 @@ use crate::searches::Searches;
 use crate::shared::Shared;
 use crate::snapshot::Snapshots;
 use crate::table::Publisher;
+use crate::thresholds::Thresholds;
 use crate::vault::{Vault, settled};
 use crate::watch::look;
 use arc_swap::ArcSwap;
@@ -65,9 +66,11 @@ pub(crate) fn run(config: &Config) -> Result<(), String> {
         config: config.clone(),
         table: publisher.table(),
         statuses: ArcSwap::default(),
-        cells: HeapTable::new(config.cells, secret),
+        cells: HeapTable::new(config.cells, secret)
+            .with_reservations(config.reservations, random()?),
         clock,
         metrics,
+        thresholds: Thresholds::new(),
         searches: Searches::new(random_bytes()?),
         draining: AtomicBool::new(false),
     });
@@ -198,7 +201,8 @@ fn open_http(
     let shared = Arc::clone(shared);
     runtime.spawn(async move {
         loop {
-            shared.metrics.upkeep(shared.cells.cells().occupied());
+            let cells = shared.cells.cells();
+            shared.metrics.upkeep(cells.occupied(), cells.held());
             tokio::time::sleep(UPKEEP_INTERVAL).await;
         }
     });

@@ -2,17 +2,20 @@
 //! it.
 //!
 //! `accept` takes connections in, `stream` watches how a peer behaves, `reaper` ends those that are
-//! too slow, `route` finds the handler: `evaluate`, `authorize`, `ops`, and `crate::grpc`. `answer`
-//! makes responses. To add a route: a line in `route`, a handler, a row in docs/reference/http.md.
+//! too slow, `route` finds the handler: `evaluate`, `settle`, `authorize`, `ops`, and `crate::grpc`. `answer`
+//! makes responses, `refusal` and `limits` the body and headers that a client is refused with. To add a route: a line in `route`, a handler, a row in docs/reference/http.md.
 
 mod accept;
 mod answer;
 mod authorize;
 mod evaluate;
+mod limits;
 mod ops;
 mod reaper;
+mod refusal;
 mod route;
 mod search;
+mod settle;
 mod stream;
 
 pub(crate) use accept::HttpDoor;

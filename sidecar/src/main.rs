@@ -37,6 +37,7 @@ mod shared;
 mod snapshot;
 mod status;
 mod table;
+mod thresholds;
 mod vault;
 mod watch;
 

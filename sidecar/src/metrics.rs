@@ -9,7 +9,7 @@ use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use std::sync::Arc;
 use std::time::Duration;
-use tollgate_engine::{Now, Reason};
+use tollgate_engine::{Now, Reason, SettleCode};
 
 /// What a metric is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,12 +49,17 @@ const FAULTS: &str = "tollgate_sidecar_faults_total";
 const RELOAD_SECONDS: &str = "tollgate_sidecar_reload_duration_seconds";
 const RELOADS: &str = "tollgate_sidecar_reloads_total";
 const REQUEST_SECONDS: &str = "tollgate_sidecar_request_duration_seconds";
+const RESERVATIONS: &str = "tollgate_sidecar_reservations";
+const RESERVATIONS_EXPIRED: &str = "tollgate_sidecar_reservations_expired_total";
 const SERVING_DROPS: &str = "tollgate_sidecar_serving_drops_total";
+const SETTLES: &str = "tollgate_sidecar_settles_total";
 const SHADOW: &str = "tollgate_sidecar_shadow_decisions_total";
 const SNAPSHOT_SECONDS: &str = "tollgate_sidecar_snapshot_duration_seconds";
 const STORE_FAILURES: &str = "tollgate_sidecar_store_failures_total";
 const TENANT_DECISIONS: &str = "tollgate_sidecar_tenant_decisions_total";
 const TENANTS: &str = "tollgate_sidecar_tenants";
+const THRESHOLDS: &str = "tollgate_sidecar_thresholds_total";
+const THRESHOLDS_DROPPED: &str = "tollgate_sidecar_thresholds_dropped_total";
 const START: &str = "tollgate_sidecar_start_time_seconds";
 
 /// Every metric, by name.
@@ -91,12 +96,20 @@ const METRICS: &[Metric] = &[
         "door",
         "Time from a complete request to its answer, HTTP and gRPC.",
     ),
+    metric(RESERVATIONS, Kind::Gauge, "", "Reservations that are held."),
+    metric(
+        RESERVATIONS_EXPIRED,
+        Kind::Counter,
+        "",
+        "Reservations that nobody settled in time: the known part is charged.",
+    ),
     metric(
         SERVING_DROPS,
         Kind::Counter,
         "",
         "Tables of tenants freed by a thread that serves. Stays 0.",
     ),
+    metric(SETTLES, Kind::Counter, "code", "Settles by what became of them."),
     metric(
         SHADOW,
         Kind::Counter,
@@ -118,6 +131,13 @@ const METRICS: &[Metric] = &[
         "Decisions by tenant and effect (allow, deny); tenants beyond metrics.tenants_max are _other.",
     ),
     metric(TENANTS, Kind::Gauge, "state", "Tenants by state: active, last-known-good, no-bundle."),
+    metric(
+        THRESHOLDS_DROPPED,
+        Kind::Counter,
+        "",
+        "Thresholds that were reached and not told of, because too many were at once.",
+    ),
+    metric(THRESHOLDS, Kind::Counter, "percent", "Thresholds of limits that were reached."),
 ];
 
 /// Bounds of the buckets of every duration.
@@ -156,12 +176,16 @@ pub(crate) struct Metrics {
     pub(crate) reload_seconds: Histogram,
     pub(crate) reloads_loaded: Counter,
     pub(crate) reloads_refused: Counter,
+    reservations: Gauge,
+    pub(crate) reservations_expired: Counter,
     pub(crate) serving_drops: Counter,
+    settles: Vec<(SettleCode, Counter)>,
     pub(crate) shadow: [Counter; 4],
     pub(crate) snapshot_seconds: Histogram,
     pub(crate) store_failures_bundles: Counter,
     pub(crate) store_failures_state: Counter,
     tenants: [(&'static str, Gauge); 3],
+    pub(crate) thresholds_dropped: Counter,
     recorder: PrometheusRecorder,
 }
 
@@ -199,7 +223,9 @@ const FAULT_CODES: &[&str] = &[
     "route-not-found",
     "method-not-allowed",
     "unauthenticated",
-    "not-implemented",
+    "unknown-reservation",
+    "unknown-meter",
+    "busy",
     "other",
 ];
 
@@ -222,6 +248,8 @@ impl Metrics {
         gauge(&recorder, BUILD, &version).set(1.0);
         gauge(&recorder, START, &[]).set(Duration::from_nanos(started.0).as_secs_f64());
         gauge(&recorder, CELLS_MAX, &[]).set(float(cells_max));
+        // Others are registered when they are reached.
+        counter(&recorder, THRESHOLDS, &[("percent", "100")]).increment(0);
         let tenants = ["active", "last-known-good", "no-bundle"];
         Metrics {
             doors: Door::ALL.map(|door| DoorMetrics::new(&recorder, door.name())),
@@ -231,12 +259,18 @@ impl Metrics {
             reload_seconds: histogram(&recorder, RELOAD_SECONDS, &[]),
             reloads_loaded: counter(&recorder, RELOADS, &[("outcome", "loaded")]),
             reloads_refused: counter(&recorder, RELOADS, &[("outcome", "refused")]),
+            reservations: gauge(&recorder, RESERVATIONS, &[]),
+            reservations_expired: counter(&recorder, RESERVATIONS_EXPIRED, &[]),
+            settles: (SettleCode::ALL.iter())
+                .map(|code| (*code, counter(&recorder, SETTLES, &[("code", code.name())])))
+                .collect(),
             serving_drops: counter(&recorder, SERVING_DROPS, &[]),
             shadow: Outcome::ALL.map(|one| counter(&recorder, SHADOW, &[("outcome", one.name())])),
             snapshot_seconds: histogram(&recorder, SNAPSHOT_SECONDS, &[]),
             store_failures_bundles: counter(&recorder, STORE_FAILURES, &[("database", "bundles")]),
             store_failures_state: counter(&recorder, STORE_FAILURES, &[("database", "state")]),
             tenants: tenants.map(|state| (state, gauge(&recorder, TENANTS, &[("state", state)]))),
+            thresholds_dropped: counter(&recorder, THRESHOLDS_DROPPED, &[]),
             handle: recorder.handle(),
             recorder,
         }
@@ -261,6 +295,18 @@ impl Metrics {
         TenantCounters(Arc::new([effect("allow"), effect("deny")]))
     }
 
+    /// Counts a threshold that was reached.
+    pub(crate) fn threshold(&self, percent: u8) {
+        counter(&self.recorder, THRESHOLDS, &[("percent", &percent.to_string())]).increment(1);
+    }
+
+    /// Counts a settle.
+    pub(crate) fn settle(&self, code: SettleCode) {
+        for (_, counter) in self.settles.iter().filter(|(known, _)| *known == code) {
+            counter.increment(1);
+        }
+    }
+
     /// Says how many tenants are in which state.
     pub(crate) fn tenant_states<'s>(&self, states: &(impl Iterator<Item = &'s str> + Clone)) {
         for (name, gauge) in &self.tenants {
@@ -276,8 +322,9 @@ impl Metrics {
 
     /// Folds the samples of histograms into their buckets, and takes down how many cells are in
     /// use; every few seconds.
-    pub(crate) fn upkeep(&self, cells: usize) {
+    pub(crate) fn upkeep(&self, cells: usize, reservations: usize) {
         self.cells.set(float(cells));
+        self.reservations.set(float(reservations));
         self.handle.run_upkeep();
     }
 }
@@ -414,7 +461,7 @@ mod tests {
         metrics.reload_seconds.record(0.1);
         metrics.snapshot_seconds.record(0.1);
         metrics.door(Door::Http).request_seconds.record(0.1);
-        metrics.upkeep(1);
+        metrics.upkeep(1, 0);
         let text = metrics.render();
         for metric in METRICS {
             assert!(text.contains(&format!("# HELP {} ", metric.name)), "{}\n{text}", metric.name);

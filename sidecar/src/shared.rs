@@ -8,14 +8,17 @@ use crate::metrics::{Door, Metrics};
 use crate::searches::Searches;
 use crate::status::TenantStatus;
 use crate::table::{Table, Tally};
+use crate::thresholds::Thresholds;
 use arc_swap::{ArcSwap, Guard};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tollgate_cells::HeapTable;
 use tollgate_engine::bounds::FRAME_BYTES_MAX;
 use tollgate_engine::explain::Explanation;
-use tollgate_engine::{Cells, Decision, Now, Request, Scratch, TenantState};
-use tollgate_proto::authzen::{DecisionBody, DecisionId};
+use tollgate_engine::{
+    Cells, Decision, Now, Request, ReservationId, Scratch, SettleCode, Settlement, TenantState,
+};
+use tollgate_proto::authzen::{DecisionBody, DecisionId, Settle};
 use tollgate_proto::explain::{AskedBody, ExplanationBody};
 use tollgate_proto::follow::Filter;
 use tollgate_proto::frame;
@@ -39,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) searches: Searches,
     pub(crate) decisions: Decisions,
+    pub(crate) thresholds: Thresholds,
     pub(crate) draining: AtomicBool,
 }
 
@@ -50,7 +54,7 @@ pub(crate) struct Decider<'s> {
     now: Now,
     tally: Tally<'s>,
     door: Door,
-    decisions: &'s Decisions,
+    shared: &'s Shared,
 }
 
 impl Shared {
@@ -61,8 +65,25 @@ impl Shared {
             now: self.clock.now(),
             tally: Tally::new(self.metrics.door(door)),
             door,
-            decisions: &self.decisions,
+            shared: self,
         }
+    }
+
+    /// Charges the true amounts of a reservation; the text of its id may be anybody's.
+    pub(crate) fn settle(&self, settle: &Settle<'_>) -> Settlement {
+        let unknown = Settlement { code: SettleCode::UnknownReservation, uncharged: 0 };
+        let id = settle.reservation.parse::<ReservationId>();
+        let settlement = id.map_or(unknown, |id| {
+            settle.with(|truth| self.cells.cells().settle(id, truth, self.clock.now()))
+        });
+        self.metrics.settle(settlement.code);
+        settlement
+    }
+
+    /// Ends the reservations that nobody settled in time.
+    pub(crate) fn expire_reservations(&self) {
+        let expired = self.cells.cells().expire(self.clock.now());
+        self.metrics.reservations_expired.increment(expired);
     }
 
     /// Explains a request in JSON that fits into a frame; takes nothing and counts nothing.
@@ -172,7 +193,12 @@ impl Decider<'_> {
         let (tenant, decision) = self.table.decide(&self.cells, request, self.now, scratch);
         self.tally.count(tenant, &decision);
         let (door, at, decision) = (self.door, self.now, &decision);
-        let id = self.decisions.note(Made { door, request, decision, at, client_id });
-        answer(tenant.and_then(|tenant| tenant.state.as_deref()), decision, id)
+        let id = self.shared.decisions.note(Made { door, request, decision, at, client_id });
+        let state = tenant.and_then(|tenant| tenant.state.as_deref());
+        if let Some(state) = state.filter(|_| decision.limits.has_warned()) {
+            let dropped = &self.shared.metrics.thresholds_dropped;
+            self.shared.thresholds.leave(state, request, decision, dropped);
+        }
+        answer(state, decision, id)
     }
 }

@@ -1,4 +1,4 @@
-//! Counters on the disk: restored at start, written every second and at the end.
+//! Counters on the disk: restored at start, written every second and at the end; reservations that are over end then.
 //!
 //! A write takes only what changed. One that fails is counted, and everything is written again when
 //! the disk takes it.
@@ -60,6 +60,7 @@ impl Snapshots {
         let mut interval = INTERVAL;
         while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
             let began = Instant::now();
+            self.shared.expire_reservations();
             self.write();
             interval = INTERVAL.max(began.elapsed() * REST);
         }
@@ -70,6 +71,8 @@ impl Snapshots {
         let began = Instant::now();
         let mut batch: Vec<[u64; CELL_WORDS]> = Vec::new();
         self.shared.cells.cells().changed(&mut self.written, &mut |words| batch.push(words));
+        // Told before the cells that say so are written.
+        self.shared.thresholds.tell(|percent| self.shared.metrics.threshold(percent));
         if batch.is_empty() {
             return;
         }

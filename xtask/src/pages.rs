@@ -1,14 +1,18 @@
 //! Each code has its section in docs/reference/errors.md, and each section its code.
 
 use std::path::Path;
-use tollgate_engine::{Code, Reason};
+use tollgate_engine::{Code, Reason, SettleCode};
 
 pub(crate) fn check(root: &Path) -> Vec<String> {
     let page = std::fs::read_to_string(root.join("docs/reference/errors.md")).unwrap_or_default();
     let codes = Code::ALL.iter().map(|code| (code.number(), code.name()));
     let reasons = Reason::ALL.iter().map(|reason| (reason.number(), reason.name()));
-    let known: Vec<String> =
-        codes.chain(reasons).map(|(number, name)| format!("### {number} {name}")).collect();
+    let settles = SettleCode::ALL.iter().map(|code| (code.number(), code.name()));
+    let known: Vec<String> = codes
+        .chain(reasons)
+        .chain(settles)
+        .map(|(number, name)| format!("### {number} {name}"))
+        .collect();
     let headings: Vec<&str> = page
         .lines()
         .filter(|line| line.starts_with("### "))

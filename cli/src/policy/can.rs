@@ -155,6 +155,7 @@ fn request<'r>(
         action,
         attributes: &[],
         amounts: None,
+        reserve: None,
     }
 }
 

@@ -154,7 +154,6 @@ fn bad_folders() -> Vec<(&'static str, Files)> {
         ("wrong-type", limit("20", "\"20\"")),
         ("missing-key", limit("meter = \"requests\"\n", "")),
         ("bad-rate", limit("10/s", "ten a second")),
-        ("not-yet-supported", limit("burst = 20 }", "burst = 20 }\nwarn_at = [50]")),
         ("out-of-range", limit("20", "5_000_000_000")),
         ("duplicate-limit", {
             let one =
@@ -231,7 +230,8 @@ fn a_page_of_every_code_is_printed_offline() {
     let names = tollgate_engine::Code::ALL.iter().map(|code| (code.name(), code.number()));
     let reasons = tollgate_engine::Reason::ALL.iter().map(|r| (r.name(), r.number()));
     let doors = tollgate_proto::frame::FrameError::ALL.iter().map(|e| (e.name(), e.number()));
-    for (name, number) in names.chain(reasons).chain(doors) {
+    let settles = tollgate_engine::SettleCode::ALL.iter().map(|s| (s.name(), s.number()));
+    for (name, number) in names.chain(reasons).chain(settles).chain(doors) {
         for wanted in [name.to_owned(), number.to_string()] {
             let output = run(Path::new(ROOT), &["errors", &wanted]);
             let page = text(&output.stdout);

@@ -68,7 +68,21 @@ impl ValuesHasher {
     }
 }
 
+impl ValuesHash {
+    pub(crate) fn words(self) -> [u64; 2] {
+        self.0
+    }
+}
+
 impl Key {
+    pub(crate) fn words(self) -> [u64; 2] {
+        [self.first, self.second]
+    }
+
+    pub(crate) fn of_words([first, second]: [u64; 2]) -> Key {
+        Key { first, second }
+    }
+
     /// Both halves are 128 bits of SipHash: two pairs meet with probability 2^-128.
     pub(crate) fn new(limit: LimitHash, values: ValuesHash) -> Key {
         let ([high, low], [h1, h2]) = (limit.0, values.0);

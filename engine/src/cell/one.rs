@@ -5,13 +5,17 @@ use super::Parameters;
 use super::key::{EMPTY, Key};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Words of a cell. Those between are kept for what is warned of.
+/// Words of a cell; the one that is left out is kept.
 pub(super) const KEY_FIRST: usize = 0;
 pub(super) const KEY_SECOND: usize = 1;
 /// A bucket's arrival time, or what a budget used.
 pub(super) const STATE: usize = 2;
 /// Where a budget's window ends; 0 in a bucket.
 pub(super) const WINDOW_END: usize = 3;
+/// The end of the only window of what is in flight.
+pub(crate) const IN_FLIGHT: u64 = u64::MAX;
+/// A bit for each threshold that was told of.
+pub(super) const WARNED: usize = 4;
 pub(super) const GENERATION: usize = 5;
 pub(super) const INTERVAL: usize = 7;
 
@@ -33,9 +37,14 @@ pub(crate) enum Taken {
     Gone,
 }
 
-/// A bucket says something until its arrival time, a budget until its window ends.
+/// A bucket says something until its arrival time, a budget until its window ends, a count of what is in flight as long
+/// as it is not 0.
 pub(super) fn says_until(state: u64, window_end_ns: u64) -> u64 {
-    if window_end_ns == 0 { state } else { window_end_ns }
+    match window_end_ns {
+        0 => state,
+        IN_FLIGHT if state == 0 => 0,
+        _ => window_end_ns,
+    }
 }
 
 /// One cell of a table.
@@ -93,9 +102,31 @@ impl Cell<'_> {
         self.load(GENERATION) < parameters.generation
     }
 
+    /// Time in which one unit comes back, in a bucket.
+    pub(crate) fn interval_ns(&self) -> Option<u64> {
+        Some(self.load(INTERVAL)).filter(|interval_ns| *interval_ns > 0)
+    }
+
     /// The state word.
     pub(crate) fn state(&self) -> u64 {
         self.load(STATE)
+    }
+
+    /// Notes the thresholds that are reached, and forgets those that use has fallen far below. The bits of those that
+    /// were not known: whoever gets one tells of it.
+    pub(crate) fn warn(&self, reached: u8, fallen: u8) -> u8 {
+        let Some(warned) = self.words.get(WARNED) else { return 0 };
+        loop {
+            let old = warned.load(Ordering::Acquire);
+            let new = (old | u64::from(reached)) & !u64::from(fallen);
+            if old == new {
+                return 0;
+            }
+            let exchange = warned.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire);
+            if exchange.is_ok() {
+                return u8::try_from(new & !old).unwrap_or(0);
+            }
+        }
     }
 
     /// Replaces the state word unless it changed meanwhile.

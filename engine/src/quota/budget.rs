@@ -3,11 +3,14 @@
 //! The state word is what was used. A window's start is part of its cell's key: two windows never share a cell, and
 //! nothing rolls over.
 
-use crate::cell::{Cell, Parameters, Taken};
+use crate::cell::{Cell, IN_FLIGHT, Parameters, Taken};
 use crate::now::Now;
 use crate::quota::bucket::Check;
-use crate::quota::window::{Window, Windows};
+use crate::quota::window::{Period, Window, Windows};
 use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+/// Nobody knows when what is in flight lands: when to come again is a guess.
+const IN_FLIGHT_WAIT_NS: u64 = 1_000_000_000;
 
 /// Whether `amount` fits what is left in the window; takes it if `take`. `None` for the cell is a cell without use.
 pub(crate) fn check(
@@ -25,6 +28,7 @@ pub(crate) fn check(
                 // What was read may have been another's.
                 _ if cell.is_some_and(|cell| !cell.is_own()) => Check::Gone,
                 true => Check::Never,
+                false if window.end_ns == IN_FLIGHT => Check::Later { wait_ns: IN_FLIGHT_WAIT_NS },
                 false => Check::Later { wait_ns: window.end_ns.saturating_sub(now_ns) },
             };
         }
@@ -62,6 +66,11 @@ impl CurrentWindow {
     pub(crate) fn of(windows: &Windows) -> CurrentWindow {
         let (version, start_ns, end_ns) = Default::default();
         CurrentWindow { windows: windows.clone(), version, start_ns, end_ns }
+    }
+
+    /// Whether it has no end.
+    pub(crate) fn is_open(&self) -> bool {
+        self.windows.period() == Period::Open
     }
 
     /// The window that holds a moment; `None` where no calendar does.

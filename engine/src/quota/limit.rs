@@ -3,18 +3,22 @@
 //! `proto` reads limits.toml into `Limit`; `Quotas::compile` refuses what could wrap or never bind.
 
 use crate::bind::{Binding, Part};
-use crate::bounds::{DIMENSIONS_MAX, LIMITS_PER_TENANT_MAX};
+use crate::bounds::{DIMENSIONS_MAX, LIMITS_PER_TENANT_MAX, THRESHOLDS_MAX};
 use crate::cell::{LimitHash, Parameters};
 use crate::dialect::Dialect;
+use crate::explain::text_of;
 use crate::expr::ast::Expr;
 use crate::expr::code::{Code, NodeId};
 use crate::expr::error::ParseError;
 use crate::expr::parse::{Names, parse};
 use crate::model::Model;
+use crate::now::Now;
 use crate::policy::facts::Facts;
 use crate::quota::budget::CurrentWindow;
-use crate::quota::window::Windows;
-use crate::request::SlotMap;
+use crate::quota::reserve::LimitUse;
+use crate::quota::window::{Period, Windows};
+use crate::request::{Amount, SlotMap};
+use crate::value::Value;
 use std::sync::Arc;
 
 /// Rates above this are refused: an interval is a whole number of nanoseconds.
@@ -89,6 +93,11 @@ impl Capacity {
         }
     }
 
+    /// Whether it counts what is in flight.
+    pub fn is_in_flight(&self) -> bool {
+        matches!(self, Capacity::Budget(budget) if budget.windows.period() == Period::Open)
+    }
+
     /// The most that is ever left.
     pub fn most(&self) -> u64 {
         match self {
@@ -145,6 +154,40 @@ pub struct Limit {
     pub mode: Mode,
     pub stage: Stage,
     pub default_amount: Option<u64>,
+    /// How far beyond what it lets pass a settle may go.
+    pub overdraft: u64,
+    /// Per cent of a budget at which somebody is to be told, ascending.
+    pub warn_at: Vec<u8>,
+}
+
+impl Limit {
+    /// Why its members do not go together, if they do not.
+    pub fn refusal(&self) -> Option<String> {
+        let with_overdraft = self.capacity.most().checked_add(self.overdraft);
+        let span = with_overdraft.map(|units| match &self.capacity {
+            Capacity::Bucket(bucket) => u128::from(units) * u128::from(bucket.interval_ns()),
+            Capacity::Budget(_) => u128::from(units),
+        });
+        if span.is_none_or(|span| span > SPAN_NS_MAX) {
+            return Some("what it lets pass and its overdraft could wrap".to_owned());
+        }
+        let is_early = self.stage == Stage::BeforePolicy;
+        if self.capacity.is_in_flight() && (is_early || self.overdraft > 0) {
+            let why = "what is in flight is given back: no `before-policy`, no overdraft";
+            return Some(why.to_owned());
+        }
+        let is_budget = matches!(&self.capacity, Capacity::Budget(_));
+        if !self.warn_at.is_empty() && (!is_budget || self.capacity.is_in_flight()) {
+            return Some("only a budget with a window has thresholds".to_owned());
+        }
+        let is_ascending = self.warn_at.is_sorted_by(|one, next| one < next);
+        let is_percent = self.warn_at.iter().all(|percent| (1..=100).contains(percent));
+        if self.warn_at.len() > THRESHOLDS_MAX || !is_ascending || !is_percent {
+            let why = format!("expected at most {THRESHOLDS_MAX} ascending thresholds of 1 to 100");
+            return Some(why);
+        }
+        None
+    }
 }
 
 /// What the tokens of conditions and dimensions mean.
@@ -153,11 +196,14 @@ const PARTS: [Part; 5] = [Part::Subject, Part::Tenant, Part::Resource, Part::Act
 /// The limits of one tenant, ready to be asked.
 #[derive(Debug, Clone)]
 pub struct Quotas {
-    /// One line of memory each; `names` has their texts.
+    /// One line of memory each; `terms` has what no decision reads.
     pub(crate) limits: Vec<Compiled>,
     pub(crate) slots: SlotMap,
     pub(crate) has_early: bool,
-    names: Vec<LimitNames>,
+    pub(crate) has_thresholds: bool,
+    /// Some limit counts what is in flight: its units come back when a request is settled.
+    pub(crate) has_in_flight: bool,
+    terms: Vec<LimitTerms>,
     /// Boxed: few limits have conditions, and the rest lies closer together without them.
     pub(crate) code: Box<Code>,
     pub(crate) facts: Box<Facts>,
@@ -182,12 +228,45 @@ pub(crate) struct Compiled {
     pub(crate) stage: Stage,
 }
 
+/// What a limit promises, for those who are told of it.
 #[derive(Debug, Clone)]
-struct LimitNames {
-    id: String,
-    meter: String,
+pub struct LimitTerms {
+    pub id: String,
+    pub meter: String,
+    pub capacity: Capacity,
+    /// Whom a counter is of: `tenant`, or the dimensions, such as `subject,resource.model`.
+    pub scope: String,
+    pub overdraft: u64,
+    pub warn_at: Vec<u8>,
     /// Its condition as it was written.
-    when: Option<String>,
+    pub when: Option<String>,
+}
+
+impl LimitTerms {
+    /// Where the window of a budget begins that holds a moment; 0 for a bucket.
+    pub fn window_start_ns(&self, at: Now) -> u64 {
+        match &self.capacity {
+            Capacity::Bucket(_) => 0,
+            Capacity::Budget(budget) => budget.windows.at(at).map_or(0, |window| window.start_ns),
+        }
+    }
+
+    fn of(limit: &Limit) -> LimitTerms {
+        let name = |dimension: &Dimension| match dimension.path.is_empty() {
+            true => dimension.part.name().to_owned(),
+            false => format!("{}.{}", dimension.part.name(), dimension.path),
+        };
+        let names: Vec<String> = limit.dimensions.iter().map(name).collect();
+        LimitTerms {
+            id: limit.id.clone(),
+            meter: limit.meter.clone(),
+            capacity: limit.capacity.clone(),
+            overdraft: limit.overdraft,
+            warn_at: limit.warn_at.clone(),
+            scope: if names.is_empty() { "tenant".to_owned() } else { names.join(",") },
+            when: limit.when.as_ref().map(|when| when.text.clone()),
+        }
+    }
 }
 
 /// Slots whose values, together, get a cell of their own; `NO_SLOT` behind the last.
@@ -247,11 +326,13 @@ impl Quotas {
     pub fn none() -> Quotas {
         Quotas {
             limits: Vec::new(),
-            names: Vec::new(),
+            terms: Vec::new(),
             code: Box::default(),
             facts: Box::new(Facts::none()),
             slots: SlotMap::default(),
             has_early: false,
+            has_thresholds: false,
+            has_in_flight: false,
         }
     }
 
@@ -269,6 +350,9 @@ impl Quotas {
             if let Some(refusal) = limit.capacity.refusal() {
                 return Err(format!("limit `{id}`: {refusal}"));
             }
+            if let Some(refusal) = limit.refusal() {
+                return Err(format!("limit `{id}`: {refusal}"));
+            }
             if limit.dimensions.len() > DIMENSIONS_MAX {
                 return Err(format!("limit `{id}`: more than {DIMENSIONS_MAX} dimensions"));
             }
@@ -276,14 +360,12 @@ impl Quotas {
             quotas.limits.push(compiled.ok_or_else(|| {
                 format!("limit `{id}`: the limits read too many values, or a list outside `in`")
             })?);
-            quotas.names.push(LimitNames {
-                id: limit.id.clone(),
-                meter: limit.meter.clone(),
-                when: limit.when.as_ref().map(|when| when.text.clone()),
-            });
+            quotas.terms.push(LimitTerms::of(limit));
         }
         quotas.facts.fixed = Arc::new(quotas.fixed_patterns()?);
         quotas.has_early = limits.iter().any(|limit| limit.stage == Stage::BeforePolicy);
+        quotas.has_thresholds = limits.iter().any(|limit| !limit.warn_at.is_empty());
+        quotas.has_in_flight = limits.iter().any(|limit| limit.capacity.is_in_flight());
         quotas.slots = SlotMap::new(&quotas.code.slots, &PARTS);
         Ok(quotas)
     }
@@ -327,7 +409,11 @@ impl Quotas {
                 Capacity::Budget(budget) => Some(Arc::new(CurrentWindow::of(&budget.windows))),
             },
             when,
-            unstated: if limit.meter == "requests" { Some(1) } else { limit.default_amount },
+            unstated: match limit.meter.as_str() {
+                "requests" => Some(1),
+                _ if limit.capacity.is_in_flight() => Some(1),
+                _ => limit.default_amount,
+            },
             dimensions,
             set,
             mode: limit.mode,
@@ -345,8 +431,8 @@ impl Quotas {
 
     /// Binds the limits to a tenant: the same limit of two tenants never shares a cell.
     pub(crate) fn bind(&mut self, tenant: &str) {
-        for (limit, names) in self.limits.iter_mut().zip(&self.names) {
-            limit.hash = LimitHash::of(tenant, &names.id);
+        for (limit, terms) in self.limits.iter_mut().zip(&self.terms) {
+            limit.hash = LimitHash::of(tenant, &terms.id);
         }
     }
 
@@ -357,17 +443,48 @@ impl Quotas {
 
     /// The id of a limit by its position, as `LimitUse::limit` gives it.
     pub fn id(&self, limit: u16) -> &str {
-        self.names.get(usize::from(limit)).map_or("", |names| &names.id)
+        self.terms(limit).map_or("", |terms| &terms.id)
     }
 
     /// What a limit counts.
     pub fn meter(&self, limit: u16) -> &str {
-        self.names.get(usize::from(limit)).map_or("", |names| &names.meter)
+        self.terms(limit).map_or("", |terms| &terms.meter)
     }
 
     /// The condition of a limit, as it was written.
     pub fn condition(&self, limit: u16) -> Option<&str> {
-        self.names.get(usize::from(limit))?.when.as_deref()
+        self.terms(limit)?.when.as_deref()
+    }
+
+    /// What a limit promises.
+    pub fn terms(&self, limit: u16) -> Option<&LimitTerms> {
+        self.terms.get(usize::from(limit))
+    }
+
+    /// How long until a limit is whole again, if nothing more is taken: a bucket full, a budget in its next window. Never
+    /// too short; 0 if it is whole. `None`: nobody knows when what is in flight comes back.
+    pub fn reset_ms(&self, limit_use: &LimitUse, at: Now) -> Option<u64> {
+        let limit = self.limits.get(usize::from(limit_use.limit))?;
+        let missing = limit.parameters.most.saturating_sub(limit_use.remaining);
+        let ns = match &limit.window {
+            _ if missing == 0 => 0,
+            None => missing.saturating_mul(limit.parameters.interval_ns),
+            Some(window) if window.is_open() => return None,
+            Some(window) => window.at(at)?.end_ns - at.0,
+        };
+        Some(ns.div_ceil(1_000_000))
+    }
+
+    /// The values of a limit's dimensions, as text.
+    pub(crate) fn values_text(&self, limit: u16, slots: &[Value<'_>]) -> Vec<String> {
+        let limit = self.limits.get(usize::from(limit));
+        let dimensions = limit.iter().flat_map(|limit| limit.dimensions.slots());
+        dimensions.filter_map(|slot| text_of(*slots.get(slot)?)).collect()
+    }
+
+    /// What a request asks of a limit.
+    pub fn asked(&self, limit: u16, amounts: Option<&[Amount<'_>]>) -> Option<u64> {
+        self.amount(limit, self.limits.get(usize::from(limit))?, amounts)
     }
 
     pub fn len(&self) -> usize {

@@ -4,13 +4,14 @@
 //! its cell; if one was lost to a race, what was taken is given back. A denied request therefore
 //! leaves every later answer as it would have been without it.
 
-use crate::bounds::LIMITS_PER_REQUEST_MAX;
+use crate::bounds::{LIMITS_PER_REQUEST_MAX, RESERVATION_TTL_MS, RESERVATION_TTL_MS_MAX};
 use crate::cell::{Cell, Cells, Key, ValuesHash};
 use crate::expr::eval_strict::Machine;
 use crate::now::Now;
 use crate::quota::bucket::Check;
-use crate::quota::limit::{Compiled, Dimensions, Mode, Quotas, Stage};
-use crate::request::Amount;
+use crate::quota::limit::{Compiled, Dimensions, LimitTerms, Mode, Quotas, Stage};
+use crate::quota::reservation::{Held, Kind, ReservationId};
+use crate::request::{Amount, Reserve};
 use crate::value::Value;
 
 /// A limit that applied to a request, and how it stands after it.
@@ -22,6 +23,8 @@ pub struct LimitUse {
     pub mode: Mode,
     /// The amount did not fit: a refusal if hard, a warning if soft.
     pub exceeded: bool,
+    /// A bit for each of the limit's thresholds that is reached for the first time in this window.
+    pub warned: u8,
 }
 
 /// The limits that applied, at most `LIMITS_PER_REQUEST_MAX`.
@@ -33,7 +36,8 @@ pub struct LimitUses {
 
 impl Default for LimitUses {
     fn default() -> LimitUses {
-        let unused = LimitUse { limit: 0, remaining: 0, mode: Mode::Hard, exceeded: false };
+        let unused =
+            LimitUse { limit: 0, remaining: 0, mode: Mode::Hard, exceeded: false, warned: 0 };
         LimitUses { uses: [unused; LIMITS_PER_REQUEST_MAX], count: 0 }
     }
 }
@@ -41,6 +45,11 @@ impl Default for LimitUses {
 impl LimitUses {
     pub fn as_slice(&self) -> &[LimitUse] {
         self.uses.get(..self.count).unwrap_or(&[])
+    }
+
+    /// Whether a limit has reached one of its thresholds.
+    pub fn has_warned(&self) -> bool {
+        self.as_slice().iter().any(|limit_use| limit_use.warned != 0)
     }
 
     fn set_remaining(&mut self, limit: u16, remaining: u64) {
@@ -82,6 +91,7 @@ pub(crate) struct Ask<'a> {
     pub(crate) slots: &'a [Value<'a>],
     /// `None`: as if nothing was said. An empty list looks without taking.
     pub(crate) amounts: Option<&'a [Amount<'a>]>,
+    pub(crate) reserve: Option<&'a Reserve<'a>>,
     pub(crate) now_ns: u64,
     pub(crate) stage: Stage,
     /// Only says what would be: nothing is taken.
@@ -106,6 +116,8 @@ pub(crate) struct Hashes {
 }
 
 const HASHES_KEPT: usize = 4;
+/// A threshold is told of again when use had fallen so far below it, in per cent of the limit.
+const HYSTERESIS_PERCENT: u128 = 5;
 /// Stands in `LimitUse::remaining` until the taking is done.
 const UNCOUNTED: u64 = 0;
 
@@ -116,7 +128,7 @@ impl Quotas {
         ask: Ask<'_>,
         hashes: &mut Hashes,
         uses: &mut LimitUses,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Option<ReservationId>, Refusal> {
         let cells = ask.cells;
         let mut pending: [Option<Pending<'_>>; LIMITS_PER_REQUEST_MAX] = [None; _];
         let mut count = 0;
@@ -154,7 +166,7 @@ impl Quotas {
                 true => UNCOUNTED,
                 false => limit.remaining(cell, false, ask.now_ns),
             };
-            if !uses.push(LimitUse { limit: position, remaining, mode, exceeded }) {
+            if !uses.push(LimitUse { limit: position, remaining, mode, exceeded, warned: 0 }) {
                 return Err(Refusal::BadRequest);
             }
             if let (true, Some(place)) = (is_taken, pending.get_mut(count)) {
@@ -165,8 +177,11 @@ impl Quotas {
         let pending = pending.get_mut(..count).unwrap_or_default();
         let outcome = match binding {
             Some((_, refusal)) => Err(refusal),
-            None if ask.is_trial => Ok(()),
-            None => self.take(ask, hashes, pending),
+            None if ask.is_trial => Ok(None),
+            None => self.take(ask, hashes, pending).and_then(|()| match ask.reserve {
+                None if !self.has_in_flight => Ok(None),
+                _ => self.hold(ask, hashes, pending),
+            }),
         };
         for entry in pending.iter().flatten() {
             if let Some(limit) = self.limits.get(usize::from(entry.position)) {
@@ -174,7 +189,28 @@ impl Quotas {
                 uses.set_remaining(entry.position, left);
             }
         }
+        if self.has_thresholds && !ask.is_trial {
+            self.warn(ask, hashes, uses);
+        }
         outcome
+    }
+
+    /// Looks whether limits have reached a threshold, by this request or by a settle before it.
+    #[inline(never)]
+    fn warn(&self, ask: Ask<'_>, hashes: &mut Hashes, uses: &mut LimitUses) {
+        for limit_use in uses.uses.iter_mut().take(uses.count) {
+            let position = limit_use.limit;
+            let limit = self.limits.get(usize::from(position));
+            let (Some(limit), Some(terms)) = (limit, self.terms(position)) else { continue };
+            if terms.warn_at.is_empty() || limit.stage != ask.stage {
+                continue;
+            }
+            let cell = Quotas::key(limit, ask, hashes).and_then(|key| ask.cells.find(key));
+            if let Some(cell) = cell {
+                let (reached, fallen) = thresholds(cell.state(), terms);
+                limit_use.warned = cell.warn(reached, fallen);
+            }
+        }
     }
 
     /// Takes in ascending order of cells; on a lost race gives back and refuses.
@@ -208,13 +244,83 @@ impl Quotas {
             }
         }
         let Some(limit) = lost else { return Ok(()) };
-        for entry in pending.iter().flatten().filter(|entry| entry.taken) {
+        self.give_back(pending);
+        Err(Refusal::Exceeded { limit, retry_after_ms: Some(1) })
+    }
+
+    fn give_back(&self, pending: &mut [Option<Pending<'_>>]) {
+        for entry in pending.iter_mut().flatten().filter(|entry| entry.taken) {
             let limit = self.limits.get(usize::from(entry.position));
             if let (Some(limit), Some(cell)) = (limit, entry.cell) {
                 limit.give_back(cell, entry.amount);
             }
+            entry.taken = false;
         }
-        Err(Refusal::Exceeded { limit, retry_after_ms: Some(1) })
+    }
+
+    /// Keeps what was taken of meters whose true amounts come later; gives all of it back if there is no room.
+    #[cold]
+    #[inline(never)]
+    fn hold<'t>(
+        &self,
+        ask: Ask<'t>,
+        hashes: &mut Hashes,
+        pending: &mut [Option<Pending<'t>>],
+    ) -> Result<Option<ReservationId>, Refusal> {
+        if ask.cells.reservations().is_none() || ask.stage == Stage::BeforePolicy {
+            return Ok(None);
+        }
+        let mut held: [Option<Held>; LIMITS_PER_REQUEST_MAX] = [None; _];
+        let mut count = 0;
+        for entry in pending.iter().flatten().filter(|entry| entry.taken) {
+            let Some(limit) = self.limits.get(usize::from(entry.position)) else { continue };
+            let key = Quotas::key(limit, ask, hashes);
+            let one = key.and_then(|key| self.held(entry, limit, key, ask));
+            if let (Some(place), Some(_)) = (held.get_mut(count), &one) {
+                *place = one;
+                count += 1;
+            }
+        }
+        let held = held.get(..count).unwrap_or_default();
+        if held.is_empty() {
+            return Ok(None);
+        }
+        let ttl_ms = ask.reserve.map_or(RESERVATION_TTL_MS, |reserve| reserve.ttl_ms);
+        let ttl_ms = ttl_ms.clamp(1, RESERVATION_TTL_MS_MAX);
+        let expires_ns = ask.now_ns.saturating_add(ttl_ms * 1_000_000);
+        let reservation = ask.cells.hold(held, expires_ns);
+        if reservation.is_none() {
+            self.give_back(pending);
+            return Err(Refusal::StoreFull);
+        }
+        Ok(reservation)
+    }
+
+    /// What a reservation holds of a limit: nothing of requests, which are known.
+    fn held(&self, entry: &Pending<'_>, limit: &Compiled, key: Key, ask: Ask<'_>) -> Option<Held> {
+        let terms = self.terms(entry.position)?;
+        let kind = match &limit.window {
+            None => Kind::Bucket { interval_ns: limit.parameters.interval_ns },
+            Some(window) if window.is_open() => Kind::InFlight,
+            Some(_) => Kind::Budget,
+        };
+        let known = match (kind, ask.reserve) {
+            (Kind::InFlight, _) => 0,
+            (_, None) => return None,
+            _ if terms.meter == "requests" => return None,
+            (_, Some(reserve)) => {
+                let known = reserve.known.iter().find(|known| known.meter == terms.meter);
+                known.map_or(entry.amount, |known| known.amount.min(entry.amount))
+            }
+        };
+        Some(Held {
+            key,
+            amount: entry.amount,
+            known,
+            meter: ask.cells.meter(&terms.meter),
+            kind,
+            cap: limit.parameters.most.saturating_add(terms.overdraft),
+        })
     }
 
     /// Limits whose condition is false.
@@ -260,7 +366,12 @@ impl Quotas {
     }
 
     /// The amount that a request asks of a limit; `None` if nothing says how much.
-    fn amount(&self, position: u16, limit: &Compiled, asked: Option<&[Amount<'_>]>) -> Option<u64> {
+    pub(super) fn amount(
+        &self,
+        position: u16,
+        limit: &Compiled,
+        asked: Option<&[Amount<'_>]>,
+    ) -> Option<u64> {
         let Some(asked) = asked else { return limit.unstated };
         if asked.is_empty() {
             return Some(0);
@@ -270,6 +381,17 @@ impl Quotas {
             None => limit.unstated,
         }
     }
+}
+
+/// The thresholds that so much use has reached, and those that it is far below.
+fn thresholds(used: u64, terms: &LimitTerms) -> (u8, u8) {
+    let (used, of) = (u128::from(used) * 100, u128::from(terms.capacity.most()));
+    let bits = |is_it: &dyn Fn(u128) -> bool| {
+        let bits = terms.warn_at.iter().zip(0..).filter(|(percent, _)| is_it((**percent).into()));
+        bits.fold(0, |bits, (_, bit)| bits | 1_u8 << bit)
+    };
+    let reached = bits(&|percent| used >= percent * of);
+    (reached, bits(&|percent| used < percent.saturating_sub(HYSTERESIS_PERCENT) * of))
 }
 
 fn values(cells: &Cells<'_>, dimensions: Dimensions, slots: &[Value<'_>]) -> Option<ValuesHash> {

@@ -4,6 +4,7 @@
 //! are windows of 23 and 25 hours. Where windows begin depends on the zone's rules alone, so that every sidecar finds
 //! the same ones. Rules are those of the bundled database.
 
+use crate::cell::IN_FLIGHT;
 use crate::now::Now;
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -28,6 +29,8 @@ pub enum Period {
     Year,
     /// So many seconds, counted from the first of 1970 in UTC; the zone says nothing.
     Seconds(u64),
+    /// One window without an end: units that are in flight, and come back when they have landed.
+    Open,
 }
 
 /// Windows, one behind the other.
@@ -51,10 +54,22 @@ impl Windows {
         let is_there = match period {
             Period::Month(day) => (1..=31).contains(&day),
             Period::Seconds(seconds) => (1..=WINDOW_SECONDS_MAX).contains(&seconds),
-            Period::Day | Period::Week(_) | Period::Year => true,
+            Period::Day | Period::Week(_) | Period::Year | Period::Open => true,
         };
         let zone = ZONES.get(zone).ok().filter(|_| is_there)?;
         Some(Windows { period, zone })
+    }
+
+    pub fn period(&self) -> Period {
+        self.period
+    }
+
+    /// A moment as people in the zone write it, such as `1 January 2027, 00:00 Europe/Berlin`.
+    pub fn shown(&self, moment_ns: u64) -> String {
+        let moment = Timestamp::from_nanosecond(i128::from(moment_ns)).unwrap_or_default();
+        let there = moment.to_zoned_datetime(self.zone.clone());
+        let zone = self.zone.iana_name().unwrap_or("UTC");
+        format!("{} {zone}", there.strftime("%-d %B %Y, %H:%M"))
     }
 
     /// The window that holds a moment; `None` in the last window that nanoseconds in 64 bits reach, in the year 2554.
@@ -63,6 +78,9 @@ impl Windows {
             let length = seconds * SECOND_NS;
             let start_ns = now.0 - now.0 % length;
             return Some(Window { start_ns, end_ns: start_ns.checked_add(length)? });
+        }
+        if self.period == Period::Open {
+            return Some(Window { start_ns: 0, end_ns: IN_FLIGHT });
         }
         let moment = Timestamp::from_nanosecond(i128::from(now.0)).ok()?;
         let day = moment.to_zoned_datetime(self.zone.clone()).date();
@@ -82,7 +100,7 @@ impl Windows {
     /// The first day of the window that holds a day.
     fn first_day(&self, day: Date) -> Option<Date> {
         match self.period {
-            Period::Day | Period::Seconds(_) => Some(day),
+            Period::Day | Period::Seconds(_) | Period::Open => Some(day),
             Period::Week(first) => {
                 let since = (day.weekday().to_monday_zero_offset() - first.to_monday_zero_offset())
                     .rem_euclid(7);
@@ -101,7 +119,7 @@ impl Windows {
 
     fn next_first_day(&self, first: Date) -> Option<Date> {
         match self.period {
-            Period::Day | Period::Seconds(_) => first.tomorrow().ok(),
+            Period::Day | Period::Seconds(_) | Period::Open => first.tomorrow().ok(),
             Period::Week(_) => first.checked_add(jiff::Span::new().days(7)).ok(),
             Period::Month(anchor) => clamped(first.last_of_month().tomorrow().ok()?, anchor),
             Period::Year => Date::new(first.year().checked_add(1)?, 1, 1).ok(),

@@ -148,6 +148,7 @@ fn an_exact_comparison_misses_nothing() {
                         action,
                         attributes: &[],
                         amounts: None,
+                        reserve: None,
                     };
                     let ask = |state: &TenantState| {
                         state

@@ -22,6 +22,8 @@ fn limit(id: &str, burst: u32, dimensions: &[(Part, &str)]) -> Limit {
         mode: Mode::Hard,
         stage: Stage::AfterPolicy,
         default_amount: None,
+        overdraft: 0,
+        warn_at: Vec::new(),
     }
 }
 

@@ -8,6 +8,7 @@ mod lint;
 mod perm;
 mod policies;
 mod quota;
+mod reserve;
 mod schema;
 mod search;
 mod table;

@@ -179,6 +179,7 @@ fn a_request_names_its_context() {
             action,
             attributes,
             amounts: None,
+            reserve: None,
         };
         let cells: Cells<'_> = table.cells();
         let decision = state.decide(&cells, &request, Now(0), &mut Scratch::default());

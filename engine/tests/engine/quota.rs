@@ -25,6 +25,8 @@ fn limit(id: &str, (count, period_ns, burst): (u32, u64, u32), by_subject: bool)
         mode: Mode::Hard,
         stage: Stage::AfterPolicy,
         default_amount: Some(1),
+        overdraft: 0,
+        warn_at: Vec::new(),
     }
 }
 

@@ -98,8 +98,14 @@ fn decide(schema: Schema, attributes: &[Attribute<'_>]) -> Reason {
     let state = state.described(Some(schema.into()));
     let entity = |id| Entity { id, kind: "" };
     let (subject, resource) = (entity("alice"), entity("x"));
-    let request =
-        Request { tenant: "t", subject, resource, action: "read", attributes, amounts: None };
+    let request = Request {
+        tenant: "t",
+        subject,
+        resource,
+        action: "read",
+        attributes,
+        ..Request::default()
+    };
     state.decide_policy(&request, Now(0), &mut Scratch::default()).reason
 }
 

@@ -13,6 +13,7 @@ fn request<'r>(subject: &'r str, resource: &'r str, action: &'r str) -> Request<
         action,
         attributes: &[],
         amounts: None,
+        reserve: None,
     }
 }
 

@@ -4,8 +4,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tollgate_engine::cell::{CELL_WORDS, STRIPE_CELLS, TableSecret};
 use tollgate_engine::{
-    CellHost, Cells, Dialect, Limit, PolicySet, Quotas, Source, TenantState, Version, bind,
-    parse_model, parse_rows,
+    CellHost, Cells, Dialect, Limit, PolicySet, Quotas, RESERVATION_WORDS, Reservations, Source,
+    TenantState, Version, bind, parse_model, parse_rows,
 };
 
 /// Words, a lock per stripe, and how often a lock was taken.
@@ -13,6 +13,9 @@ pub(crate) struct Table {
     words: Vec<AtomicU64>,
     locks: Locks,
     secret: TableSecret,
+    reservations: Vec<AtomicU64>,
+    next_reservation: AtomicU64,
+    run: u64,
 }
 
 struct Locks {
@@ -33,11 +36,36 @@ impl Table {
         let words = (0..stripes * STRIPE_CELLS * CELL_WORDS).map(|_| AtomicU64::new(0)).collect();
         let stripes = (0..stripes).map(|_| Mutex::new(())).collect();
         let locks = Locks { stripes, taken: AtomicUsize::new(0) };
-        Table { words, locks, secret: TableSecret::new([11, 22]) }
+        let (reservations, next_reservation) = (Vec::new(), AtomicU64::new(0));
+        Table {
+            words,
+            locks,
+            secret: TableSecret::new([11, 22]),
+            reservations,
+            next_reservation,
+            run: 0,
+        }
+    }
+
+    /// The same with room for reservations, in a life of its own.
+    #[allow(dead_code, reason = "the allocation test reserves nothing")]
+    pub(crate) fn with_reservations(stripes: usize, reservations: usize) -> Table {
+        static RUNS: AtomicU64 = AtomicU64::new(1);
+        let reservations =
+            (0..reservations * RESERVATION_WORDS).map(|_| AtomicU64::new(0)).collect();
+        Table { reservations, run: RUNS.fetch_add(1, Ordering::Relaxed), ..Table::new(stripes) }
     }
 
     pub(crate) fn cells(&self) -> Cells<'_> {
-        Cells::new(&self.words, &self.secret, &self.locks)
+        let cells = Cells::new(&self.words, &self.secret, &self.locks);
+        match self.reservations.is_empty() {
+            true => cells,
+            false => cells.with_reservations(Reservations::new(
+                &self.reservations,
+                &self.next_reservation,
+                self.run,
+            )),
+        }
     }
 
     #[allow(dead_code, reason = "only the allocation test counts locks")]

@@ -3,7 +3,7 @@
 use super::DecisionId;
 use crate::frame::{Reply, ReplyLimit};
 use serde::{Serialize, Serializer};
-use tollgate_engine::{Decision, Mode, Reason, TenantState, Version};
+use tollgate_engine::{Decision, Mode, Reason, ReservationId, TenantState, Version};
 
 /// An AuthZEN decision. Members without a value are left out.
 #[derive(Debug, Serialize)]
@@ -32,6 +32,9 @@ pub struct Context<'a> {
     /// By which the decision is found again; every refusal has one.
     #[serde(skip_serializing_if = "has_no_id", serialize_with = "id_text")]
     pub request_id: DecisionId,
+    /// By which what was taken is settled.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "reservation_text")]
+    pub reservation: Option<ReservationId>,
     /// Soft limits that are used up.
     pub warnings: Vec<&'a str>,
 }
@@ -44,6 +47,9 @@ pub struct LimitBody<'a> {
     pub of: u64,
     pub mode: &'static str,
     pub exceeded: bool,
+    /// Until the limit is whole again; frames do not say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reset_ms: Option<u64>,
 }
 
 impl<'a> DecisionBody<'a> {
@@ -61,6 +67,7 @@ impl<'a> DecisionBody<'a> {
             of: state.map_or(0, |state| state.quotas().of(entry.limit)),
             mode: mode_name(entry.mode),
             exceeded: entry.exceeded,
+            reset_ms: state.and_then(|state| state.quotas().reset_ms(entry, decision.at)),
         });
         let soft = uses.iter().filter(|entry| entry.mode == Mode::Soft && entry.exceeded);
         DecisionBody {
@@ -74,6 +81,7 @@ impl<'a> DecisionBody<'a> {
                 limit: decision.binding.map(id),
                 retry_after_ms: decision.retry_after_ms,
                 request_id,
+                reservation: decision.reservation,
                 warnings: soft.map(|entry| id(entry.limit)).collect(),
             },
         }
@@ -87,6 +95,7 @@ impl<'a> DecisionBody<'a> {
             of: limit.of,
             mode: mode_name(limit.mode),
             exceeded: limit.exceeded,
+            reset_ms: None,
         };
         let binding = reply.binding.and_then(|position| reply.limits.get(position));
         let soft = reply.limits.iter().filter(|limit| limit.mode == Mode::Soft && limit.exceeded);
@@ -101,6 +110,7 @@ impl<'a> DecisionBody<'a> {
                 limit: binding.map(|limit| limit.id.as_str()),
                 retry_after_ms: reply.retry_after_ms,
                 request_id: reply.id,
+                reservation: None,
                 warnings: soft.map(|limit| limit.id.as_str()).collect(),
             },
         }
@@ -143,6 +153,16 @@ fn has_no_id(id: &DecisionId) -> bool {
 
 fn id_text<S: Serializer>(id: &DecisionId, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(id)
+}
+
+fn reservation_text<S: Serializer>(
+    id: &Option<ReservationId>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match id {
+        Some(id) => serializer.collect_str(id),
+        None => serializer.serialize_none(),
+    }
 }
 
 fn is_none(version: &Version) -> bool {

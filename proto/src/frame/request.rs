@@ -67,7 +67,7 @@ impl<'a> Reader<'a> {
         let stated = self.amounts(&mut amounts)?;
         let amounts = stated.and_then(|count| amounts.get(..count));
         let count = usize::from(self.u16()?);
-        let request = Request { tenant, subject, resource, action, attributes: &[], amounts };
+        let request = Request { tenant, subject, resource, action, amounts, ..Request::default() };
         match count {
             0 => {
                 self.check_end(end)?;

@@ -1,24 +1,26 @@
-//! `/v1/authorize`: for gateways that ask with the client's method and URI in headers and read only
-//! the status.
+//! `/v1/authorize`: for gateways that ask with the client's method and URI in headers and read the status; they may hand
+//! headers and body on to the client.
 
-use super::answer::{Answer, Refused, client_id, empty};
+use super::answer::{Answer, Refused, client_id, empty, json, with};
 use super::evaluate::tenant;
+use super::limits;
+use super::refusal::Refusal;
 use super::route::Session;
 use crate::decisions::Made;
 use crate::metrics::Door;
-use http::header::{HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ACCEPT, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use http::{HeaderMap, Request, StatusCode};
 use hyper::body::Incoming;
 use tollgate_engine::{Decision, Entity, Reason, Request as Asked, Version};
-use tollgate_proto::authzen::{DecisionId, TenantHeader};
+use tollgate_proto::authzen::TenantHeader;
 
 const REASON: HeaderName = HeaderName::from_static("x-tollgate-reason");
-const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 const STATUS: HeaderName = HeaderName::from_static("x-tollgate-status");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-tollgate-request-id");
+const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 const SUBJECT: &str = "x-tollgate-subject";
 
-/// Answers with a status and headers, never a body.
+/// Answers with a status and headers, and with a body if a decision refuses.
 pub(super) fn answer(session: &Session, request: &Request<Incoming>) -> Answer {
     let mut answer = match decide(session, request.headers()) {
         Ok(answer) => answer,
@@ -81,12 +83,14 @@ fn decide(session: &Session, headers: &HeaderMap) -> Result<Answer, Refused> {
             at: shared.clock.now(),
             client_id: client_id(headers),
         });
-        return Ok(of_decision(&refusal, id));
+        let refusal = Refusal { state: None, request: &request, decision: &refusal, id };
+        return Ok(of_decision(refusal, headers));
     }
     let mut decider = shared.decider(Door::Http);
     let (mut scratch, client_id) = (session.scratch(), client_id(headers));
-    Ok(decider
-        .decide(&request, &mut scratch, client_id, |_, decision, id| of_decision(decision, id)))
+    Ok(decider.decide(&request, &mut scratch, client_id, |state, decision, id| {
+        of_decision(Refusal { state, request: &request, decision, id }, headers)
+    }))
 }
 
 /// A header's only value.
@@ -111,8 +115,16 @@ fn either<'h>(
     }
 }
 
-fn of_decision(decision: &Decision, id: DecisionId) -> Answer {
-    let mut answer = empty(status_of(decision.reason));
+fn of_decision(refusal: Refusal<'_>, asked: &HeaderMap) -> Answer {
+    let Refusal { state, decision, id, .. } = refusal;
+    let status = status_of(decision.reason);
+    let mut answer = match status {
+        StatusCode::OK => empty(status),
+        _ if takes_problems(asked) => {
+            with(status, PROBLEM, refusal.problem(status.as_u16()).to_string())
+        }
+        _ => json(status, &refusal.envelope()),
+    };
     let headers = answer.headers_mut();
     headers.insert(REASON, HeaderValue::from_static(decision.reason.name()));
     if let Some(id) =
@@ -120,11 +132,16 @@ fn of_decision(decision: &Decision, id: DecisionId) -> Answer {
     {
         headers.insert(REQUEST_ID, id);
     }
-    if let Some(wait) = decision.retry_after_ms {
-        headers.insert(RETRY_AFTER, HeaderValue::from(wait.div_ceil(1000).max(1)));
-        headers.insert(RETRY_AFTER_MS, HeaderValue::from(wait));
-    }
+    limits::put(headers, state, decision);
     answer
+}
+
+/// Whether the client asks for problems of RFC 9457 by name.
+fn takes_problems(headers: &HeaderMap) -> bool {
+    let kinds = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let mut kinds = kinds.flat_map(|value| value.split(','));
+    let named = |kind: &str| kind.split(';').next().unwrap_or("").trim().to_owned();
+    kinds.any(|kind| named(kind).eq_ignore_ascii_case("application/problem+json"))
 }
 
 fn status_of(reason: Reason) -> StatusCode {

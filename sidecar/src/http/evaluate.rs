@@ -1,6 +1,7 @@
 //! The AuthZEN evaluation endpoints.
 
 use super::answer::{Answer, Refused, client_id, json};
+use super::limits;
 use super::route::Session;
 use crate::metrics::Door;
 use bytes::Bytes;
@@ -87,7 +88,11 @@ fn single(
     let mut decider = session.shared().decider(Door::Http);
     Ok(request.with(|request| {
         decider.decide(request, &mut scratch, client_id(headers), |state, decision, id| {
-            json(StatusCode::OK, &DecisionBody::of(state, decision, id))
+            let mut answer = json(StatusCode::OK, &DecisionBody::of(state, decision, id));
+            if !decision.is_allow() {
+                limits::put(answer.headers_mut(), state, decision);
+            }
+            answer
         })
     }))
 }

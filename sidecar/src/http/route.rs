@@ -2,7 +2,7 @@
 
 use super::answer::{Answer, Refused, echo, request_id};
 use super::stream::Watch;
-use super::{authorize, evaluate, ops, search};
+use super::{authorize, evaluate, ops, search, settle};
 use crate::grpc::Grpc;
 use crate::http::reaper::TICK;
 use crate::metrics::Door;
@@ -128,11 +128,9 @@ impl Session {
                 Box::pin(search::answer(self, request, sought, age)).await
             }
             "/v1/authorize" => Ok(authorize::answer(self, &request)),
-            "/v1/settle" => Err(Refused::new(
-                StatusCode::NOT_IMPLEMENTED,
-                "not-implemented",
-                "reservations are not there yet; buckets take at once",
-            )),
+            "/v1/settle" => {
+                self.timed(Door::Http, Box::pin(settle::answer(self, request, age))).await
+            }
             "/v1/status" if !is_read => Ok(not_allowed("GET, HEAD")),
             "/v1/status" => Ok(ops::status(self.shared())),
             _ if Grpc::is_call(path) && request.version() == Version::HTTP_2 => {

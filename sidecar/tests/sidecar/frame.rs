@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tollgate_engine::Reason;
+use tollgate_proto::authzen::Settle;
 use tollgate_proto::frame::{self, kind};
 
 #[test]
@@ -82,14 +83,15 @@ fn a_truncated_frame_is_nothing_and_pipelined_frames_are_answered_in_order() {
 }
 
 #[test]
-fn reserved_kinds_keep_the_connection_and_a_batch_is_answered_whole() {
+fn an_unknown_reservation_keeps_the_connection_and_a_batch_is_answered_whole() {
     let sidecar = Sidecar::start(folder(), &[]);
     let mut stream = sidecar.connect();
     let mut out = Vec::new();
-    let start = frame::begin_frame(&mut out, kind::SETTLE, 1);
-    frame::end_frame(&mut out, start);
+    frame::put_settle(&mut out, 1, &Settle { reservation: "1-1-ab".into(), amounts: None });
     stream.write_all(&out).unwrap();
-    assert_eq!(error_of(&mut stream), (4004, "unsupported-kind".to_owned()));
+    let (kind, id, body) = read_frame(&mut stream).unwrap();
+    assert_eq!((kind, id), (kind::SETTLED, 1));
+    assert_eq!(frame::read_settled(&body), Ok((3020, 0)));
     let mut out = Vec::new();
     frame::put_explain(&mut out, 3, &request("acme", "bob", "/v1/x"));
     stream.write_all(&out).unwrap();

@@ -190,7 +190,7 @@ fn a_batch_has_three_semantics_and_inherits_whole_members() {
 }
 
 #[test]
-fn authorize_answers_with_a_status_alone() {
+fn authorize_answers_with_a_status() {
     let folder = folder();
     write(&folder, "acme/policy.csv", "p, alice, /v1/:x, GET\n");
     write(
@@ -222,7 +222,8 @@ fn authorize_answers_with_a_status_alone() {
             sidecar.http("PUT /v1/authorize", &format!("{good}{headers}{end}"), "");
         assert_eq!(got, status, "{headers}: {head}");
         assert!(head.contains(&format!("x-tollgate-reason: {reason}")), "{head}");
-        assert_eq!(body, "");
+        let is_refused = status == 403 || status == 429;
+        assert_eq!(body.contains(&format!("\"code\":\"{reason}\"")), is_refused, "{body}");
         assert_eq!(head.contains("retry-after: 3600"), status == 429, "{head}");
     }
     let uri = "x-forwarded-method: GET\r\nx-forwarded-uri: /v1/x\r\n";
@@ -259,7 +260,8 @@ fn routes_methods_ids_and_discovery() {
         ("GET /v1/status", 200, ""),
         ("DELETE /v1/status", 405, "method-not-allowed"),
         ("GET /access/v1/evaluation", 405, "method-not-allowed"),
-        ("POST /v1/settle", 501, "not-implemented"),
+        ("GET /v1/settle", 405, "method-not-allowed"),
+        ("POST /v1/settle", 400, "invalid"),
         ("GET /nothing", 404, "route-not-found"),
         ("GET /.well-known/authzen-configuration", 200, ""),
         ("POST /tollgate.v1.Gate/Check", 400, "invalid"),

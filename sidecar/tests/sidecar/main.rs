@@ -3,11 +3,14 @@
 
 #![allow(clippy::print_stdout, reason = "`--nocapture` shows how long an edit took")]
 
+mod answers;
 mod common;
 mod decisions;
 mod doors;
 mod frame;
 mod h2;
 mod http;
+mod reserve;
 mod slow;
 mod storage;
+mod thresholds;
