@@ -39,14 +39,31 @@ pub fn read_tests(source: Source<'_>) -> Result<Suite, Diagnostics> {
     let suite = match load(source.text) {
         Ok(documents) => reader.suite(&documents),
         Err(error) => {
-            let marker = error.marker();
-            let span = reader.place(marker.line(), marker.col());
-            reader.report(span, Code::YamlSyntax, error.info().to_owned());
+            reader.syntax(&error);
             None
         }
     };
     match suite {
         Some(suite) if !reader.found.has_errors() => Ok(suite),
+        _ => Err(reader.found),
+    }
+}
+
+/// Reads any YAML document, or JSON: its first one, without tags and aliases.
+///
+/// # Errors
+/// Syntax, tags, aliases, keys that are no text.
+pub fn read_yaml(source: Source<'_>) -> Result<Tree<'static>, Diagnostics> {
+    let mut reader = Reader { source, found: Diagnostics::default() };
+    let tree = match load(source.text) {
+        Ok(documents) => documents.first().map_or(Some(Tree::Null), |root| reader.tree(root)),
+        Err(error) => {
+            reader.syntax(&error);
+            None
+        }
+    };
+    match tree {
+        Some(tree) if !reader.found.has_errors() => Ok(tree),
         _ => Err(reader.found),
     }
 }
@@ -69,6 +86,11 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn report(&mut self, span: Span, code: Code, message: impl Into<String>) {
         self.found.push(Diagnostic::error(self.source, span, code, message.into()));
+    }
+
+    fn syntax(&mut self, error: &ScanError) {
+        let span = self.place(error.marker().line(), error.marker().col());
+        self.report(span, Code::YamlSyntax, error.info().to_owned());
     }
 
     /// A place by line (from 1) and column (from 0), to the end of its line.

@@ -818,6 +818,8 @@ fn the_tutorial_runs() {
 fn the_recipes_run() {
     assert!(run_page("docs/recipes/coming-from-casbin.md") > 3);
     assert!(run_page("docs/recipes/coming-from-opa.md") > 0);
+    assert!(run_page("docs/recipes/coming-from-kong.md") > 2);
+    assert!(run_page("docs/recipes/coming-from-litellm.md") > 1);
     assert!(run_page("docs/recipes/policy-shell.md") > 0);
 }
 

@@ -127,6 +127,45 @@ fn a_casbin_policy_is_imported_with_a_report_and_tests() {
 }
 
 #[test]
+fn an_import_of_limits_refuses_what_holds_none_and_writes_over_nothing() {
+    let folder = Folder::new();
+    folder.write("broken.yml", b"plugins: [\n");
+    folder.write("none.yml", b"plugins: [{name: cors}]\n");
+    folder.write(
+        "odd.json",
+        br#"{"plugins": [{"name": "rate-limiting", "config": {"minute": 0, "second": "5"}}]}"#,
+    );
+    folder.write(
+        "good.json",
+        br#"{"plugins": [{"name": "rate-limiting", "config": {"minute": 5}}]}"#,
+    );
+    let import = |arguments: &[&str]| {
+        let output = run(&folder.0, &[&["import"], arguments].concat());
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    for (arguments, code, said) in [
+        (["kong", "missing.yml"], Some(2), "missing.yml"),
+        (["kong", "broken.yml"], Some(4), "broken.yml:2: "),
+        (["kong", "none.yml"], Some(4), "no limit was found"),
+        (["kong", "odd.json"], Some(4), "no limit was found"),
+        (["litellm", "none.yml"], Some(4), "no limit was found"),
+    ] {
+        let (got, out, err) = import(&arguments);
+        assert_eq!((got, out.as_str()), (code, ""), "{arguments:?}: {err}");
+        assert!(err.contains(said), "{arguments:?}: {err}");
+    }
+    let (code, out, _) = import(&["kong", "good.json", "-o", "limits.toml"]);
+    assert_eq!((code, out.as_str()), (Some(0), "limits.toml: 1 limits\n"));
+    let written = std::fs::read_to_string(folder.0.join("limits.toml")).unwrap();
+    assert!(written.contains("id = \"all-minute\"\n"), "{written}");
+    assert_eq!(
+        import(&["kong", "good.json", "-o", "limits.toml"]).0,
+        Some(2),
+        "never over something"
+    );
+}
+
+#[test]
 fn coverage_is_rounded_down_and_can_be_demanded() {
     let folder = Folder::new();
     folder.write("one/model.conf", EQUAL.as_bytes());
