@@ -45,6 +45,30 @@ pub(crate) fn run(places: &Places, arguments: &Arguments) -> Exit {
     }
 }
 
+/// The limits alone: those that would bind, and those that would not.
+pub(crate) fn of_limits(places: &Places, question: &Question, json: bool) -> Exit {
+    let (explanation, ..) = match explain(places, question) {
+        Ok(explained) => explained,
+        Err((exit, message)) => return fail(exit, message),
+    };
+    match json {
+        true => {
+            let context = &explanation["context"];
+            let limits = serde_json::json!({
+                "limits": context["limits"], "limit": context["limit"],
+                "retry_after_ms": context["retry_after_ms"], "not_met": explanation["not_met"],
+            });
+            println!("{limits}");
+        }
+        false => {
+            let mut out = String::new();
+            limit_lines(&mut out, &explanation, explanation["decision"] == true);
+            print!("{out}");
+        }
+    }
+    if explanation["decision"] == true { Exit::Yes } else { Exit::No }
+}
+
 /// An explanation with the tenant and subject that it is of.
 type Explained = (Json, String, String);
 

@@ -27,6 +27,7 @@ mod ops;
 mod places;
 mod policy;
 mod profile;
+mod quota;
 mod run;
 mod status;
 mod table;
@@ -65,6 +66,9 @@ enum Command {
     /// Test policies, or ask one directly
     #[command(subcommand)]
     Policy(policy::Command),
+    /// How the limits of the running sidecar stand
+    #[command(subcommand)]
+    Quota(quota::Command),
     /// Build, inspect or verify signed bundles
     #[command(subcommand)]
     Bundle(bundle::Command),
@@ -126,6 +130,7 @@ fn main() -> std::process::ExitCode {
         Command::Policy(command) => policy::run(&command),
         Command::Bundle(command) => bundle::run(&command),
         Command::Import(command) => import::run(&command),
+        Command::Quota(command) => quota::run(&places, &command),
         Command::Init(arguments) => init::run(&arguments),
         Command::Run(arguments) => return run::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&places, &arguments),

@@ -60,6 +60,7 @@ pub use policy::evaluate::Verdict;
 pub use policy::facts::Effect;
 pub use policy::rows::{Row, Rows, parse_rows};
 pub use policy::tenants::split;
+pub use quota::counter::{Counter, Standing};
 pub use quota::limit::{
     Bucket, Budget, Capacity, Dimension, Limit, LimitTerms, Mode, Quotas, Stage,
 };

@@ -10,7 +10,7 @@ mod id;
 mod search;
 mod settle;
 
-pub use decision::{DecisionBody, LimitBody};
+pub use decision::{DecisionBody, LimitBody, mode_name};
 pub use id::DecisionId;
 pub use search::{SEARCH_PAGE, SEARCH_PAGE_MAX, Search, seal as seal_page, search};
 pub use settle::{Settle, SettleBody, settle, what_to_do};

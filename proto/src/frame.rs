@@ -39,6 +39,8 @@ pub mod kind {
     pub const FOLLOW: u8 = 6;
     /// A request whose amounts are held until they are settled.
     pub const RESERVE: u8 = 7;
+    /// Counters: JSON, `crate::quota`.
+    pub const QUOTA: u8 = 8;
     pub const DECISION: u8 = 0x81;
     pub const DECISIONS: u8 = 0x82;
     /// JSON, `crate::explain`.
@@ -48,6 +50,8 @@ pub mod kind {
     pub const SETTLED: u8 = 0x85;
     /// A decision behind the id of its reservation.
     pub const RESERVED: u8 = 0x86;
+    /// JSON: counters.
+    pub const COUNTERS: u8 = 0x87;
     pub const ERROR: u8 = 0xff;
 }
 

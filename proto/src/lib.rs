@@ -31,6 +31,7 @@ pub mod json;
 pub mod limits_file;
 pub mod lint;
 pub mod owned;
+pub mod quota;
 pub mod schema_file;
 pub mod tenant_file;
 pub mod tests_file;

@@ -5,6 +5,7 @@
 //! that leaves the stream's place uncertain, one error frame is sent and the connection closes.
 
 use crate::metrics::Door;
+use crate::quotas;
 use crate::shared::Shared;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -15,6 +16,7 @@ use tollgate_engine::bounds::FRAME_BYTES_MAX;
 use tollgate_engine::{Request, Scratch};
 use tollgate_proto::follow::Filter;
 use tollgate_proto::frame::{self, Frame, FrameError, LENGTH_BYTES, kind};
+use tollgate_proto::quota::QuotaAsked;
 
 /// Bytes of a connection's buffers to begin with: several usual frames.
 const INPUT_BYTES: usize = 8 * 1024;
@@ -24,7 +26,7 @@ const INPUT_BYTES_MAX: usize = LENGTH_BYTES + FRAME_BYTES_MAX;
 const OUTPUT_BYTES: usize = 256 * 1024;
 
 /// Serves until the peer leaves, breaks the protocol, idles too long or the door drains.
-pub(crate) fn serve(mut stream: UnixStream, shared: &Shared, may_explain: bool) {
+pub(crate) fn serve(mut stream: UnixStream, shared: &Shared, peer: Peer) {
     let idle = Some(shared.config.idle_timeout);
     if stream.set_read_timeout(idle).and_then(|()| stream.set_write_timeout(idle)).is_err() {
         return;
@@ -34,7 +36,7 @@ pub(crate) fn serve(mut stream: UnixStream, shared: &Shared, may_explain: bool) 
         filled: 0,
         output: Vec::with_capacity(INPUT_BYTES),
         scratch: Scratch::default(),
-        may_explain,
+        peer,
     };
     loop {
         if let Err(end) = connection.read(&mut stream, shared) {
@@ -87,8 +89,15 @@ struct Connection {
     filled: usize,
     output: Vec<u8>,
     scratch: Scratch,
-    /// Explanations show rules and values.
-    may_explain: bool,
+    peer: Peer,
+}
+
+/// Who speaks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer {
+    pub(crate) uid: u32,
+    /// Explanations show rules and values, counters can be changed.
+    pub(crate) may_explain: bool,
 }
 
 impl Connection {
@@ -164,8 +173,8 @@ impl Connection {
                 Ok(None) => break,
                 Err(error) => return Err(Fault { id: 0, error, message: message_of(error) }),
             };
-            if matches!(frame.kind, kind::EXPLAIN | kind::RECALL | kind::FOLLOW) {
-                explain(&frame, &mut self.output, shared, self.may_explain, &mut self.scratch)
+            if matches!(frame.kind, kind::EXPLAIN | kind::RECALL | kind::FOLLOW | kind::QUOTA) {
+                explain(&frame, &mut self.output, shared, self.peer, &mut self.scratch)
                     .map_err(|error| Fault { id: frame.id, error, message: message_of(error) })?;
                 at += frame.taken;
                 continue;
@@ -241,10 +250,10 @@ fn explain(
     frame: &Frame<'_>,
     out: &mut Vec<u8>,
     shared: &Shared,
-    may_explain: bool,
+    peer: Peer,
     scratch: &mut Scratch,
 ) -> Result<(), FrameError> {
-    if !may_explain {
+    if !peer.may_explain {
         let message = "only root and the sidecar's own user may ask for explanations";
         frame::put_error(out, frame.id, FrameError::NotPermitted, message);
         return Ok(());
@@ -258,6 +267,11 @@ fn explain(
                 return Ok(());
             };
             (kind::EXPLANATION, body)
+        }
+        kind::QUOTA => {
+            let asked: QuotaAsked =
+                serde_json::from_slice(frame.body).map_err(|_| FrameError::Malformed)?;
+            (kind::COUNTERS, quotas::answer(shared, &asked, peer.uid))
         }
         kind::FOLLOW => {
             let filter: Filter =

@@ -3,7 +3,7 @@
 //! Each connection has a thread (docs/adr/0002-a-thread-per-connection.md): gateways hold few
 //! connections for long, and a blocked read costs half of what a wake-up through a poller does.
 
-use crate::conn::serve;
+use crate::conn::{Peer, serve};
 use crate::metrics::Door;
 use crate::peers::Peers;
 use crate::shared::Shared;
@@ -122,12 +122,12 @@ fn admit(stream: UnixStream, id: u64, shared: &Arc<Shared>, open: &Arc<Open>, pe
         metrics.refused_overloaded.increment(1);
         return shed(&stream);
     };
-    let may_explain = peers.may_explain(peer.uid());
+    let peer = Peer { uid: peer.uid(), may_explain: peers.may_explain(peer.uid()) };
     open.streams().insert(id, handle);
     metrics.connections.increment(1.0);
     let (there, open_there) = (Arc::clone(shared), Arc::clone(open));
     let serving = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || {
-        serve(stream, &there, may_explain);
+        serve(stream, &there, peer);
         open_there.leave(id);
         there.metrics.door(Door::Frame).connections.decrement(1.0);
         drop(place);

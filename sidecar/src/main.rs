@@ -31,6 +31,7 @@ mod log;
 mod metrics;
 mod peers;
 mod probe;
+mod quotas;
 mod searches;
 mod settings;
 mod shared;

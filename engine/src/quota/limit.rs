@@ -441,6 +441,10 @@ impl Quotas {
         self.limits.get(usize::from(limit)).map_or(0, |limit| limit.parameters.most)
     }
 
+    pub fn mode(&self, limit: u16) -> Mode {
+        self.limits.get(usize::from(limit)).map_or(Mode::Hard, |limit| limit.mode)
+    }
+
     /// The id of a limit by its position, as `LimitUse::limit` gives it.
     pub fn id(&self, limit: u16) -> &str {
         self.terms(limit).map_or("", |terms| &terms.id)

@@ -7,9 +7,18 @@ use crate::now::Now;
 use crate::quota::bucket::{self, Check};
 use crate::quota::budget::{self, CurrentWindow};
 use crate::quota::limit::Compiled;
+use crate::quota::reservation::Kind;
 use std::num::NonZeroU32;
 
 impl Compiled {
+    pub(crate) fn kind(&self) -> Kind {
+        match &self.window {
+            None => Kind::Bucket { interval_ns: self.parameters.interval_ns },
+            Some(window) if window.is_open() => Kind::InFlight,
+            Some(_) => Kind::Budget,
+        }
+    }
+
     /// The key of its cell for these values; `None` where no calendar knows the moment.
     #[inline(always)]
     pub(crate) fn key(&self, values: ValuesHash, now_ns: u64) -> Option<Key> {

@@ -299,11 +299,7 @@ impl Quotas {
     /// What a reservation holds of a limit: nothing of requests, which are known.
     fn held(&self, entry: &Pending<'_>, limit: &Compiled, key: Key, ask: Ask<'_>) -> Option<Held> {
         let terms = self.terms(entry.position)?;
-        let kind = match &limit.window {
-            None => Kind::Bucket { interval_ns: limit.parameters.interval_ns },
-            Some(window) if window.is_open() => Kind::InFlight,
-            Some(_) => Kind::Budget,
-        };
+        let kind = limit.kind();
         let known = match (kind, ask.reserve) {
             (Kind::InFlight, _) => 0,
             (_, None) => return None,
@@ -330,7 +326,7 @@ impl Quotas {
     }
 
     /// Whether the limit's condition holds; unknown counts as yes.
-    fn applies(&self, limit: &Compiled, slots: &[Value<'_>]) -> bool {
+    pub(super) fn applies(&self, limit: &Compiled, slots: &[Value<'_>]) -> bool {
         let Some(when) = limit.when else { return true };
         let fuel = crate::bounds::FUEL_PER_DECISION;
         let mut machine =
@@ -395,13 +391,22 @@ fn thresholds(used: u64, terms: &LimitTerms) -> (u8, u8) {
 }
 
 fn values(cells: &Cells<'_>, dimensions: Dimensions, slots: &[Value<'_>]) -> Option<ValuesHash> {
-    let mut dimensions = dimensions.slots().peekable();
-    if dimensions.peek().is_none() {
+    hashed(cells, dimensions.slots().map(|slot| slots.get(slot)))
+}
+
+/// The hash of values; `None` if one is none that can be counted by.
+#[inline]
+pub(crate) fn hashed<'v>(
+    cells: &Cells<'_>,
+    values: impl Iterator<Item = Option<&'v Value<'v>>>,
+) -> Option<ValuesHash> {
+    let mut values = values.peekable();
+    if values.peek().is_none() {
         return Some(ValuesHash::default());
     }
     let mut hasher = cells.values();
-    for dimension in dimensions {
-        match slots.get(dimension)? {
+    for value in values {
+        match value? {
             Value::Str(text) => hasher.value(1, text.as_bytes()),
             Value::Int(int) => hasher.value(2, &int.to_le_bytes()),
             Value::Dec { mantissa, scale } => {

@@ -135,7 +135,7 @@ impl Context<'_> {
 }
 
 /// The word of a limit's mode.
-const fn mode_name(mode: Mode) -> &'static str {
+pub const fn mode_name(mode: Mode) -> &'static str {
     match mode {
         Mode::Hard => "hard",
         Mode::Soft => "soft",

@@ -151,6 +151,16 @@ impl Recent {
         self.kept.iter().filter(matches).map(Kept::line)
     }
 
+    /// The requests of the kept decisions, as frames carry them, the newest first.
+    pub(crate) fn requests<'k>(
+        &'k self,
+        tenant: Option<&'k str>,
+    ) -> impl Iterator<Item = Vec<u8>> + 'k {
+        let kept = self.kept.iter().rev();
+        let asked = kept.filter(move |kept| tenant.is_none_or(|tenant| tenant == kept.tenant));
+        asked.map(|kept| kept.request.clone())
+    }
+
     /// The number of the newest.
     pub(crate) fn count(&self) -> u64 {
         self.count

@@ -10,6 +10,7 @@ mod doors;
 mod frame;
 mod h2;
 mod http;
+mod quotas;
 mod reserve;
 mod slow;
 mod storage;

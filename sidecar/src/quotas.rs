@@ -1,0 +1,150 @@
+//! Counters for people: what the kept decisions count by, how one stands, and giving back, which is audited before it is done.
+
+use crate::shared::Shared;
+use std::collections::BTreeSet;
+use std::fs::OpenOptions;
+use std::io::Write;
+use tollgate_engine::bounds::FRAME_BYTES_MAX;
+use tollgate_engine::{Standing, TenantState, Value};
+use tollgate_proto::authzen::mode_name;
+use tollgate_proto::frame;
+use tollgate_proto::quota::{CounterBody, QuotaAsked, QuotaBody};
+
+/// The file in the data folder that every change is written to.
+const AUDIT_FILE: &str = "quota-audit.ndjson";
+/// Counters of one answer.
+const COUNTERS_MAX: usize = 200;
+
+/// Answers a question or makes a change, for the user with this id.
+pub(crate) fn answer(shared: &Shared, asked: &QuotaAsked, uid: u32) -> Vec<u8> {
+    let answered = match asked {
+        QuotaAsked::Top { tenant } => Ok(top(shared, tenant.as_deref())),
+        QuotaAsked::Show { tenant, limit, key } => {
+            one(shared, tenant, limit, key, |at| at.standing(shared)).map(|one| vec![one])
+        }
+        QuotaAsked::GiveBack { tenant, limit, key, amount, reason } => {
+            let give_back = |at: &At<'_>| {
+                let before = at.standing(shared)?;
+                let amount = amount.unwrap_or(before.used).min(before.used);
+                let line = serde_json::json!({
+                    "event": "quota-given-back", "at_ms": shared.clock.now().0 / 1_000_000,
+                    "uid": uid, "tenant": tenant, "limit": limit, "key": key,
+                    "amount": amount, "used_before": before.used, "reason": reason,
+                });
+                audit(shared, &line.to_string())?;
+                at.give_back(shared, amount)
+            };
+            one(shared, tenant, limit, key, give_back).map(|one| vec![one])
+        }
+    };
+    let mut body = match answered {
+        Ok(counters) => QuotaBody { error: String::new(), counters },
+        Err(error) => QuotaBody { error, counters: Vec::new() },
+    };
+    loop {
+        // Writing plain values into memory cannot fail.
+        let bytes = serde_json::to_vec(&body).unwrap_or_default();
+        if bytes.len() < FRAME_BYTES_MAX - 64 || body.counters.pop().is_none() {
+            return bytes;
+        }
+    }
+}
+
+/// One counter of a tenant.
+struct At<'a> {
+    state: &'a TenantState,
+    limit: u16,
+    values: Vec<Value<'a>>,
+}
+
+impl At<'_> {
+    fn standing(&self, shared: &Shared) -> Result<Standing, String> {
+        let (cells, now) = (shared.cells.cells(), shared.clock.now());
+        let quotas = self.state.quotas();
+        quotas.standing(&cells, self.limit, &self.values, now).ok_or_else(|| self.off())
+    }
+
+    fn give_back(&self, shared: &Shared, amount: u64) -> Result<Standing, String> {
+        let (cells, now) = (shared.cells.cells(), shared.clock.now());
+        let given = (self.values.as_slice(), amount);
+        let standing = self.state.quotas().give_back_to(&cells, self.limit, given, now);
+        standing.ok_or_else(|| self.off())
+    }
+
+    fn off(&self) -> String {
+        let scope = self.state.quotas().terms(self.limit).map_or("", |terms| &terms.scope);
+        format!("this limit counts by {scope}; name a value of each, got {}", self.values.len())
+    }
+}
+
+fn one(
+    shared: &Shared,
+    tenant: &str,
+    limit: &str,
+    key: &[String],
+    ask: impl FnOnce(&At<'_>) -> Result<Standing, String>,
+) -> Result<CounterBody, String> {
+    let table = shared.table.load_full();
+    let state = table.state(tenant).ok_or_else(|| format!("there is no tenant `{tenant}`"))?;
+    let position = state.quotas().position(limit);
+    let position = position.ok_or_else(|| format!("`{tenant}` has no limit `{limit}`"))?;
+    let values = key.iter().map(|value| Value::Str(value)).collect();
+    let standing = ask(&At { state, limit: position, values })?;
+    let mode = state.quotas().mode(position);
+    Ok(body(state, position, mode_name(mode), key.to_vec(), standing))
+}
+
+fn body(
+    state: &TenantState,
+    limit: u16,
+    mode: &str,
+    key: Vec<String>,
+    standing: Standing,
+) -> CounterBody {
+    let Standing { used, of, remaining, reset_ms } = standing;
+    let (tenant, quotas) = (state.name().to_owned(), state.quotas());
+    let (limit, meter) = (quotas.id(limit).to_owned(), quotas.meter(limit).to_owned());
+    CounterBody { tenant, limit, meter, mode: mode.to_owned(), key, used, of, remaining, reset_ms }
+}
+
+/// The counters of the decisions that are kept, the newest first.
+fn top(shared: &Shared, tenant: Option<&str>) -> Vec<CounterBody> {
+    let table = shared.table.load_full();
+    let (cells, now) = (shared.cells.cells(), shared.clock.now());
+    let (mut seen, mut found) = (BTreeSet::new(), Vec::new());
+    for request in shared.decisions.recent().requests(tenant) {
+        if found.len() >= COUNTERS_MAX {
+            break;
+        }
+        // What a record holds was written by us.
+        let _ = frame::check(&request, |request| {
+            let Some(state) = table.state(request.tenant) else { return };
+            for counter in state.counters(&cells, request, now) {
+                let key = (state.name().to_owned(), counter.limit, counter.values.clone());
+                if seen.insert(key) {
+                    let mode = mode_name(counter.mode);
+                    let key = counter.values.iter().map(|value| plain(value)).collect();
+                    found.push(body(state, counter.limit, mode, key, counter.standing));
+                }
+            }
+        });
+    }
+    found
+}
+
+/// A text without its quotes.
+fn plain(value: &str) -> String {
+    serde_json::from_str::<String>(value).unwrap_or_else(|_| value.to_owned())
+}
+
+/// Writes a line to the audit file, to the disk before anything is changed.
+fn audit(shared: &Shared, line: &str) -> Result<(), String> {
+    let path = shared.config.data.join(AUDIT_FILE);
+    let file = OpenOptions::new().create(true).append(true).open(&path);
+    let written = file.and_then(|mut file| {
+        file.write_all(format!("{line}\n").as_bytes())?;
+        file.sync_data()
+    });
+    tracing::warn!(audit = line, "a counter is changed");
+    written.map_err(|error| format!("not changed: {}: {error}", path.display()))
+}
