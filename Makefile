@@ -5,7 +5,7 @@ export PATH := /usr/lib/ccache:$(PATH)
 CASES ?= 1000000
 CARGO := cargo
 
-.PHONY: setup setup-lint setup-test up down test lint bench bench-control parity parity-go mutants fuzz isolation outside
+.PHONY: setup setup-lint setup-test up down test lint bench bench-control parity parity-go mutants fuzz torture isolation outside
 
 setup:
 	@./xtask/setup.sh
@@ -52,6 +52,12 @@ parity-go: setup
 # Bugs planted into a copy, one by one: the tests must find each. Some fifteen minutes.
 mutants: setup
 	$(CARGO) xtask mutants
+
+# Processes that are killed under load, at full size: some four minutes.
+torture: setup
+	$(CARGO) build --workspace
+	TORTURE=25 $(CARGO) test --workspace --test sidecar crash:: -- --nocapture
+	TORTURE=30 $(CARGO) test --workspace --test region kills:: -- --nocapture
 
 # A million requests of 200 tenants, then each planted bug: some ten minutes.
 isolation: setup-test

@@ -1,10 +1,14 @@
 //! Tables of cells: who owns the memory, and who may insert.
 //!
-//! The layout and the protocol are the engine's (`tollgate_engine::cell`); here is a table on the
-//! heap with a mutex per stripe, and room for reservations beside it.
+//! The layout and the protocol are the engine's (`tollgate_engine::cell`); here are a table on the
+//! heap with a mutex per stripe (`HeapTable`), and one in a file that processes map together
+//! (`Region`), each with room for reservations beside it.
 //! To add a kind of table: a type that owns words and locks, lent by `cells()`.
 
 mod fetch;
+mod region;
+
+pub use region::{Region, RegionError, RegionSpec};
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};

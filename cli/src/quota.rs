@@ -11,7 +11,7 @@ use std::fmt::Write;
 use std::io::IsTerminal;
 use std::time::Duration;
 use tollgate_proto::frame::{kind, put_frame};
-use tollgate_proto::quota::{CounterBody, QuotaAsked, QuotaBody};
+use tollgate_proto::quota::{CounterBody, QuotaAsked, QuotaBody, RegionBody};
 
 /// Between two looks of `top`.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -28,6 +28,8 @@ pub(crate) enum Command {
     Set(Set),
     /// Show every limit that would bind a request, and each that would not with its condition; takes nothing
     Explain(Explain),
+    /// Look at every counter and reservation of the running sidecar's region; exit 1 if something is wrong
+    Doctor(Doctor),
 }
 
 #[derive(Debug, clap::Args)]
@@ -106,6 +108,16 @@ pub(crate) struct Explain {
     json: bool,
 }
 
+#[derive(Debug, clap::Args)]
+pub(crate) struct Doctor {
+    /// Put right what is wrong; it stands in the audit
+    #[arg(long)]
+    repair: bool,
+    /// Print it as a JSON object
+    #[arg(long)]
+    json: bool,
+}
+
 pub(crate) fn run(places: &Places, command: &Command) -> Exit {
     let done = match command {
         Command::Top(arguments) => top(places, arguments),
@@ -114,6 +126,10 @@ pub(crate) fn run(places: &Places, command: &Command) -> Exit {
         Command::Explain(Explain { question, json }) => {
             return explain::of_limits(places, question, *json);
         }
+        Command::Doctor(arguments) => match doctor(places, arguments) {
+            Ok(region) if region.wrong() > 0 && !region.repaired => return Exit::No,
+            done => done.map(drop),
+        },
     };
     match done {
         Ok(()) => Exit::Yes,
@@ -145,7 +161,55 @@ impl One {
     }
 }
 
+fn doctor(places: &Places, arguments: &Doctor) -> Result<RegionBody, (Exit, String)> {
+    let body = answer(places, &QuotaAsked::Doctor { repair: arguments.repair })?;
+    let region = body.region.ok_or_else(unreadable)?;
+    match arguments.json {
+        true => println!("{}", serde_json::to_value(&region).unwrap_or_default()),
+        false => print!("{}", regions(&region)),
+    }
+    Ok(region)
+}
+
+/// A region as people read it.
+fn regions(region: &RegionBody) -> String {
+    let mut out = format!(
+        "{}  {} of {} cells, {} of {} reservations held, {} not in the journal yet, {} attached\n",
+        region.path,
+        grouped(region.occupied),
+        grouped(region.cells),
+        grouped(region.held),
+        grouped(region.reservations),
+        grouped(region.unkept),
+        region.members
+    );
+    let done = if region.repaired { "put right" } else { "--repair puts it right" };
+    for (count, what) in [
+        (region.half_evicted, "cells that somebody died taking away from their key"),
+        (region.doubled, "cells of a key that has another"),
+        (region.misplaced, "cells where nobody looks for them"),
+        (region.abandoned, "reservations that somebody died working on"),
+    ] {
+        if count > 0 {
+            let _ = writeln!(out, "x {} {what}: {done}", grouped(count));
+        }
+    }
+    if region.wrong() == 0 {
+        out.push_str("nothing is wrong\n");
+    }
+    out
+}
+
+fn unreadable() -> (Exit, String) {
+    let message = "the sidecar's counters cannot be read; upgrade both";
+    (Exit::Unreachable, message.to_owned())
+}
+
 fn ask(places: &Places, asked: &QuotaAsked) -> Result<Vec<CounterBody>, (Exit, String)> {
+    answer(places, asked).map(|body| body.counters)
+}
+
+fn answer(places: &Places, asked: &QuotaAsked) -> Result<QuotaBody, (Exit, String)> {
     let body = serde_json::to_vec(asked).unwrap_or_default();
     let mut frame = Vec::new();
     put_frame(&mut frame, kind::QUOTA, 1, &body);
@@ -153,12 +217,9 @@ fn ask(places: &Places, asked: &QuotaAsked) -> Result<Vec<CounterBody>, (Exit, S
     let body = (reply.kind == kind::COUNTERS).then_some(reply.body.as_slice());
     let body = body.and_then(|body| serde_json::from_slice::<QuotaBody>(body).ok());
     match body {
-        Some(body) if body.error.is_empty() => Ok(body.counters),
+        Some(body) if body.error.is_empty() => Ok(body),
         Some(body) => Err((Exit::Usage, body.error)),
-        None => {
-            let message = "the sidecar's counters cannot be read; upgrade both";
-            Err((Exit::Unreachable, message.to_owned()))
-        }
+        None => Err(unreadable()),
     }
 }
 
@@ -316,6 +377,36 @@ mod tests {
         ] {
             assert_eq!(duration(ms), expected);
         }
+    }
+
+    #[test]
+    fn a_region_says_what_is_wrong_with_it() {
+        let well = RegionBody {
+            path: "/run/cells.region".to_owned(),
+            members: 2,
+            cells: 65_536,
+            occupied: 1_200,
+            reservations: 16_384,
+            held: 3,
+            unkept: 0,
+            half_evicted: 0,
+            doubled: 0,
+            misplaced: 0,
+            abandoned: 0,
+            repaired: false,
+        };
+        let head = "/run/cells.region  1 200 of 65 536 cells, 3 of 16 384 reservations held, \
+                    0 not in the journal yet, 2 attached\n";
+        assert_eq!(regions(&well), format!("{head}nothing is wrong\n"));
+        let ill = RegionBody { doubled: 2, abandoned: 1, ..well };
+        let found = |done: &str| {
+            format!(
+                "{head}x 2 cells of a key that has another: {done}\n\
+                 x 1 reservations that somebody died working on: {done}\n"
+            )
+        };
+        assert_eq!(regions(&ill), found("--repair puts it right"));
+        assert_eq!(regions(&RegionBody { repaired: true, ..ill }), found("put right"));
     }
 
     #[test]

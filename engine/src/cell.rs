@@ -6,19 +6,22 @@
 //!
 //! A cell that says nothing any more gives its place to a key that needs one: its state is frozen, its key taken away,
 //! and the new one written, under the stripe's lock. Whoever had found it meanwhile and takes from it looks at the key
-//! again, finds another, and puts the state back as it was.
+//! again, finds another, and takes its change off. Whoever was held up for so long that the cell of its window is gone
+//! gets no second one: the stripe remembers how late the windows were that it forgot.
 
 mod key;
 mod one;
+mod repair;
 
 pub use key::Key;
 pub(crate) use key::{LimitHash, ValuesHash, ValuesHasher};
 pub(crate) use one::{Cell, IN_FLIGHT, Taken, is_frozen};
+pub use repair::Ailments;
 
 use crate::quota::reservation::Reservations;
 use key::{EMPTY, RESERVED_KEYS, TOMBSTONE};
 use one::{
-    FROZEN, GENERATION, INTERVAL, KEY_FIRST, KEY_SECOND, NOBODY, STATE, WARNED, WINDOW_END,
+    FLOOR, FROZEN, GENERATION, INTERVAL, KEY_FIRST, KEY_SECOND, NOBODY, STATE, WARNED, WINDOW_END,
     says_until,
 };
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,7 +31,7 @@ pub const CELL_WORDS: usize = 8;
 /// Cells of one stripe.
 pub const STRIPE_CELLS: usize = 16;
 
-/// A cell says nothing any more only so long after its last word: who found it has taken from it by then.
+/// A cell gives its place away so long after its last word: until then who was held up still finds it.
 const GRACE_NS: u64 = 1_000_000_000;
 
 /// What keys the hash of cells: clients who knew it could choose which stripe they fill. It cannot
@@ -49,12 +52,17 @@ impl TableSecret {
 
 /// What a table needs of its host.
 pub trait CellHost: Sync {
-    /// Calls `work` once, alone on this stripe.
+    /// Calls `work` once, alone on this stripe; never, if that cannot be had.
     fn locked(&self, stripe: usize, work: &mut dyn FnMut());
 
     /// Asks memory for the lines at these addresses and waits for none. A host that cannot does
     /// nothing: only time depends on it.
     fn fetch(&self, _lines: &[*const u8]) {}
+
+    /// Whether the process of this number, which works on a reservation, is there no more.
+    fn is_gone(&self, _member: u16) -> bool {
+        false
+    }
 }
 
 /// A table of cells, lent to one decision.
@@ -96,6 +104,10 @@ impl<'t> Cells<'t> {
     /// Hashes dimension values under the table's secret.
     pub(crate) fn values(&self) -> ValuesHasher {
         ValuesHasher::keyed(self.secret.0)
+    }
+
+    pub(crate) fn is_gone(&self, member: u16) -> bool {
+        self.host.is_gone(member)
     }
 
     fn stripes(&self) -> usize {
@@ -159,7 +171,9 @@ impl<'t> Cells<'t> {
         let stripe = self.stripe(key)?;
         let mut inserted = None;
         self.host.locked(stripe, &mut || {
+            self.bury(stripe);
             inserted = self.find(key).or_else(|| {
+                let fresh = fresh.behind(self.floor(stripe).forgotten_until())?;
                 let cell = self.free(stripe, key, fresh.now_ns)?;
                 cell.store(WINDOW_END, fresh.window_end_ns);
                 cell.store(WARNED, 0);
@@ -175,14 +189,23 @@ impl<'t> Cells<'t> {
         inserted
     }
 
+    /// The cell that holds what a stripe remembers.
+    fn floor(&self, stripe: usize) -> Cell<'t> {
+        self.cell(stripe, 0).unwrap_or(Cell { words: &NO_CELL, key: NOBODY })
+    }
+
     /// A place for a key, under its stripe's lock: one that is empty, or of a cell that says nothing any more.
     fn free(&self, stripe: usize, key: Key, now_ns: u64) -> Option<Cell<'t>> {
-        let empty = self.places(stripe, key).find(|cell| cell.load(KEY_FIRST) == EMPTY);
-        empty.or_else(|| {
+        let nobodys = |cell: &Cell<'_>| cell.load(KEY_FIRST) < RESERVED_KEYS;
+        self.places(stripe, key).find(nobodys).or_else(|| {
             let over = |cell: &Cell<'_>| {
                 let state = cell.state();
-                says_until(state, cell.load(WINDOW_END)).saturating_add(GRACE_NS) <= now_ns
-                    && cell.replace(state, FROZEN)
+                let said = says_until(state, cell.load(WINDOW_END));
+                if said.saturating_add(GRACE_NS) > now_ns {
+                    return false;
+                }
+                self.floor(stripe).raise(said);
+                cell.replace(state, FROZEN)
             };
             let cell = self.places(stripe, key).find(over)?;
             // Never `EMPTY` again: who looks for a key behind it goes on.
@@ -200,8 +223,17 @@ impl<'t> Cells<'t> {
             }
             let old_interval = cell.load(INTERVAL).max(1);
             let rescale = |arrival: u64| parameters.rescale(arrival, old_interval, now_ns);
-            cell.update(rescale);
-            cell.store(INTERVAL, parameters.interval_ns);
+            // Whoever ends between the two leaves too much used, never too little.
+            match parameters.interval_ns >= old_interval {
+                true => {
+                    cell.update(rescale);
+                    cell.store(INTERVAL, parameters.interval_ns);
+                }
+                false => {
+                    cell.store(INTERVAL, parameters.interval_ns);
+                    cell.update(rescale);
+                }
+            }
             cell.store(GENERATION, parameters.generation);
         });
     }
@@ -210,6 +242,9 @@ impl<'t> Cells<'t> {
     /// what a snapshot must write. `states` has one word per cell, 0 at first.
     pub fn changed(&self, states: &mut [u64], visit: &mut dyn FnMut([u64; CELL_WORDS])) {
         for stripe in 0..self.stripes() {
+            if !self.has_changed(stripe, states) {
+                continue;
+            }
             // Under the lock no cell is half inserted or half adopted.
             self.host.locked(stripe, &mut || {
                 for position in 0..STRIPE_CELLS {
@@ -218,12 +253,11 @@ impl<'t> Cells<'t> {
                         continue;
                     };
                     let state = cell.state();
-                    // Another key may have come to the state that this cell had.
-                    let says = state ^ cell.load(KEY_SECOND);
-                    if says == *known {
+                    let says = cell.says(state);
+                    if says == *known || cell.load(KEY_FIRST) < RESERVED_KEYS {
                         continue;
                     }
-                    let mut words: [u64; CELL_WORDS] = std::array::from_fn(|at| cell.load(at));
+                    let mut words = cell.all();
                     // The word that was compared, whatever was taken meanwhile.
                     words[STATE] = state;
                     *known = says;
@@ -231,6 +265,14 @@ impl<'t> Cells<'t> {
                 }
             });
         }
+    }
+
+    /// Whether a stripe is worth its lock: a change that is missed now is seen at the next look.
+    fn has_changed(&self, stripe: usize, states: &[u64]) -> bool {
+        (0..STRIPE_CELLS).any(|position| {
+            let known = states.get(stripe * STRIPE_CELLS + position);
+            self.cell(stripe, position).is_some_and(|cell| known != Some(&cell.says(cell.state())))
+        })
     }
 
     /// Puts a cell of a snapshot back; false if it says nothing any more at `now_ns`, or has no
@@ -251,7 +293,7 @@ impl<'t> Cells<'t> {
             let Some(cell) = is_news.then(free).flatten() else {
                 return;
             };
-            for (at, word) in words.iter().enumerate().skip(STATE) {
+            for (at, word) in words.iter().enumerate().skip(STATE).filter(|(at, _)| *at != FLOOR) {
                 cell.store(at, *word);
             }
             cell.store(KEY_SECOND, second);
@@ -261,11 +303,32 @@ impl<'t> Cells<'t> {
         restored
     }
 
+    /// Brings a cell to what a journal says of it, where that is more: a budget counts up, a bucket's arrival moves on.
+    /// One that is not there is put back.
+    pub fn raise(&self, words: [u64; CELL_WORDS], now_ns: u64) {
+        let [first, second, state, window_end, ..] = words;
+        if window_end == IN_FLIGHT || is_frozen(state) || first < RESERVED_KEYS {
+            return;
+        }
+        match self.find(Key { first, second }) {
+            Some(cell) => cell.update(|known| known.max(state)),
+            None => {
+                self.restore(words, now_ns);
+            }
+        }
+    }
+
+    /// Whether a cell of a snapshot says nothing any more.
+    pub fn is_over(words: [u64; CELL_WORDS], now_ns: u64) -> bool {
+        let [_, _, state, window_end, ..] = words;
+        window_end == IN_FLIGHT || says_until(state, window_end) <= now_ns
+    }
+
     /// How many cells hold a key. Walks the whole table: for status, never for a decision.
     pub fn occupied(&self) -> usize {
         let cells = self.words.chunks_exact(CELL_WORDS);
         cells
-            .filter(|cell| cell.first().is_some_and(|w| w.load(Ordering::Relaxed) != EMPTY))
+            .filter(|cell| cell.first().is_some_and(|w| w.load(Ordering::Relaxed) >= RESERVED_KEYS))
             .count()
     }
 }
@@ -291,6 +354,9 @@ impl Parameters {
     }
 }
 
+/// Stands for a cell where there is none.
+static NO_CELL: [AtomicU64; CELL_WORDS] = [const { AtomicU64::new(0) }; CELL_WORDS];
+
 /// What a new cell begins with.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fresh {
@@ -301,6 +367,15 @@ pub(crate) struct Fresh {
 }
 
 impl Fresh {
+    /// The same in a stripe that has forgotten cells of windows that ended until `floor_ns`; `None` if this window is one
+    /// of them.
+    fn behind(self, floor_ns: u64) -> Option<Fresh> {
+        match self.window_end_ns {
+            0 => Some(Fresh { now_ns: self.now_ns.max(floor_ns), ..self }),
+            end_ns => (end_ns > floor_ns).then_some(self),
+        }
+    }
+
     /// Nothing used: a bucket's arrival time is now, a budget's sum 0.
     fn state(self) -> u64 {
         if self.window_end_ns == 0 { self.now_ns.max(1) } else { 0 }

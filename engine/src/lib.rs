@@ -64,7 +64,7 @@ pub use quota::counter::{Counter, Standing};
 pub use quota::limit::{
     Bucket, Budget, Capacity, Dimension, Limit, LimitTerms, Mode, Quotas, Stage,
 };
-pub use quota::reservation::{RESERVATION_WORDS, ReservationId, Reservations};
+pub use quota::reservation::{RESERVATION_WORDS, ReservationId, Reservations, Usage, UsageLine};
 pub use quota::reserve::{LimitUse, LimitUses};
 pub use quota::settle::{SettleCode, Settlement, True};
 pub use reason::Reason;

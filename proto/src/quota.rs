@@ -23,6 +23,8 @@ pub enum QuotaAsked {
         /// Why; for the audit.
         reason: String,
     },
+    /// Looks at every cell and reservation of the region, and puts right what is wrong if `repair`.
+    Doctor { repair: bool },
 }
 
 /// One counter.
@@ -43,11 +45,44 @@ pub struct CounterBody {
     pub reset_ms: Option<u64>,
 }
 
-/// The answer.
+/// How a region is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegionBody {
+    pub path: String,
+    /// Processes that are attached.
+    pub members: u64,
+    pub cells: u64,
+    pub occupied: u64,
+    pub reservations: u64,
+    pub held: u64,
+    /// Settled reservations that no journal has yet.
+    pub unkept: u64,
+    /// What was found wrong, by kind; of what may be wrong only.
+    pub half_evicted: u64,
+    pub doubled: u64,
+    pub misplaced: u64,
+    /// Reservations that somebody died working on.
+    pub abandoned: u64,
+    /// Whether it was put right.
+    pub repaired: bool,
+}
+
+impl RegionBody {
+    /// How much was found wrong.
+    pub fn wrong(&self) -> u64 {
+        self.half_evicted + self.doubled + self.misplaced + self.abandoned
+    }
+}
+
+/// The answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuotaBody {
     /// Why there are no counters; empty if there may be.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub error: String,
+    #[serde(default)]
     pub counters: Vec<CounterBody>,
+    /// Of a doctor's question.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<RegionBody>,
 }

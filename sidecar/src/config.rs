@@ -58,6 +58,9 @@ pub(crate) struct Config {
     pub(crate) data: PathBuf,
     pub(crate) cells: usize,
     pub(crate) reservations: usize,
+    pub(crate) region: PathBuf,
+    pub(crate) journal_waits: bool,
+    pub(crate) journal_flush: Duration,
     pub(crate) connections_max: usize,
     pub(crate) connections_per_uid_max: usize,
     pub(crate) frame_timeout: Duration,
@@ -184,7 +187,14 @@ impl Config {
                 uid.parse::<u32>().map_err(|_| format!("`peers.uids`: `{uid}` is no user id"))
             })
             .collect::<Result<_, _>>()?;
+        let region = text("cells.region");
         Ok(Config {
+            region: match region.is_empty() {
+                true => path("run")?.join("cells.region"),
+                false => PathBuf::from(region),
+            },
+            journal_waits: text("journal_sync") == "disk",
+            journal_flush: millis("journal_flush_ms")?,
             policies: path("policies")?,
             run: path("run")?,
             data: path("data")?,

@@ -193,7 +193,9 @@ impl Connection {
                     error,
                     message: message_of(error),
                 })?;
-                frame::put_settled(&mut self.output, frame.id, shared.settle(&settle));
+                let (settlement, written) = shared.settle(&settle);
+                let settlement = shared.settled(settlement, written.wait_blocking());
+                frame::put_settled(&mut self.output, frame.id, settlement);
                 at += frame.taken;
                 continue;
             }

@@ -164,7 +164,8 @@ impl Gate for Answers {
         request: tonic::Request<SettleRequest>,
     ) -> Result<tonic::Response<SettleResponse>, Status> {
         let asked = request.get_ref().settle().map_err(|fault| self.invalid(&fault))?;
-        let settlement = self.shared.settle(&asked);
+        let (settlement, written) = self.shared.settle(&asked);
+        let settlement = self.shared.settled(settlement, written.wait().await);
         let (code, message) = (settlement.code, what_to_do(settlement.code));
         if !code.is_settled() {
             self.shared.metrics.door(Door::Grpc).fault(code.name());

@@ -5,8 +5,10 @@ use crate::config::Config;
 use crate::decisions::{Decisions, Drain};
 use crate::door::{self, Open};
 use crate::http::HttpDoor;
+use crate::journal::{Inbox, Writer};
 use crate::loader::Loader;
 use crate::metrics::Metrics;
+use crate::region;
 use crate::searches::Searches;
 use crate::shared::Shared;
 use crate::snapshot::Snapshots;
@@ -27,9 +29,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
-use tollgate_cells::HeapTable;
-use tollgate_engine::cell::TableSecret;
-use tollgate_store::State;
+use tollgate_store::{Journal, State};
 
 /// Bytes of a Unix socket's path that every system takes.
 const RUN_PATH_BYTES_MAX: usize = 80;
@@ -54,8 +54,10 @@ pub(crate) fn run(config: &Config) -> Result<(), String> {
     let sockets = Sockets::bind(&config.run)?;
     let clock = Clock::start();
     let state = Arc::new(settled(State::open(&config.data.join("state")), "state")?);
-    let secret = state.secret(TableSecret::new([random()?, random()?]));
-    let secret = secret.map_err(|error| format!("the database `state`: {error}"))?;
+    let journal = Arc::new(settled(Journal::open(&config.data.join("journal")), "journal")?);
+    let fresh = ([random()?, random()?], random()?);
+    let cells = region::open(config, &state, fresh, clock.now())?;
+    let (inbox, notes) = Inbox::new(config.journal_waits);
     let loader = Loader::new(random()?, Vault::open(&config.data, Arc::clone(&state))?);
     let publisher = Publisher::new(config.metrics_tenants_max);
     let metrics = Metrics::new(clock.now(), config.cells);
@@ -66,8 +68,8 @@ pub(crate) fn run(config: &Config) -> Result<(), String> {
         config: config.clone(),
         table: publisher.table(),
         statuses: ArcSwap::default(),
-        cells: HeapTable::new(config.cells, secret)
-            .with_reservations(config.reservations, random()?),
+        cells,
+        journal: inbox,
         clock,
         metrics,
         thresholds: Thresholds::new(),
@@ -76,8 +78,9 @@ pub(crate) fn run(config: &Config) -> Result<(), String> {
     });
     let mut policies = Policies { shared: Arc::clone(&shared), loader, publisher };
     policies.look();
-    let mut snapshots = Snapshots::new(Arc::clone(&shared), state);
+    let mut snapshots = Snapshots::new(Arc::clone(&shared), state, Arc::clone(&journal));
     snapshots.restore();
+    let writer = Writer { shared: Arc::clone(&shared), journal, notes, failed: false };
     let drain = Drain::open(Arc::clone(&shared), random_bytes()?)?;
     let (stop_drain, drain_stopped) = channel::<()>();
     let draining = std::thread::Builder::new()
@@ -90,11 +93,17 @@ pub(crate) fn run(config: &Config) -> Result<(), String> {
         .name("snapshots".to_owned())
         .spawn(move || snapshots.run(&snapshots_stopped))
         .map_err(|error| format!("no thread for snapshots: {error}"))?;
+    let journaling = std::thread::Builder::new()
+        .name("journal".to_owned())
+        .spawn(move || writer.run())
+        .map_err(|error| format!("no thread for the journal: {error}"))?;
     let watching = std::thread::Builder::new()
         .name("policies".to_owned())
         .spawn(move || policies.watch(&stopped))
         .map_err(|error| format!("no thread for the policies: {error}"))?;
     let served = serve(&shared, sockets);
+    shared.journal.stop();
+    let _ = journaling.join();
     drop((stop, stop_snapshots, stop_drain));
     let _ = (watching.join(), writing.join(), draining.join());
     tracing::info!(uptime_ms = clock.uptime_ms(), "stopped");

@@ -8,7 +8,7 @@ use tollgate_engine::bounds::FRAME_BYTES_MAX;
 use tollgate_engine::{Standing, TenantState, Value};
 use tollgate_proto::authzen::mode_name;
 use tollgate_proto::frame;
-use tollgate_proto::quota::{CounterBody, QuotaAsked, QuotaBody};
+use tollgate_proto::quota::{CounterBody, QuotaAsked, QuotaBody, RegionBody};
 
 /// The file in the data folder that every change is written to.
 const AUDIT_FILE: &str = "quota-audit.ndjson";
@@ -36,10 +36,11 @@ pub(crate) fn answer(shared: &Shared, asked: &QuotaAsked, uid: u32) -> Vec<u8> {
             };
             one(shared, tenant, limit, key, give_back).map(|one| vec![one])
         }
+        QuotaAsked::Doctor { repair } => return doctor(shared, *repair, uid),
     };
     let mut body = match answered {
-        Ok(counters) => QuotaBody { error: String::new(), counters },
-        Err(error) => QuotaBody { error, counters: Vec::new() },
+        Ok(counters) => QuotaBody { counters, ..QuotaBody::default() },
+        Err(error) => QuotaBody { error, ..QuotaBody::default() },
     };
     loop {
         // Writing plain values into memory cannot fail.
@@ -48,6 +49,42 @@ pub(crate) fn answer(shared: &Shared, asked: &QuotaAsked, uid: u32) -> Vec<u8> {
             return bytes;
         }
     }
+}
+
+/// Looks at the region while decisions go on, and puts right what is wrong once that is audited.
+fn doctor(shared: &Shared, repair: bool, uid: u32) -> Vec<u8> {
+    let audited = match repair {
+        true => {
+            let at_ms = shared.clock.now().0 / 1_000_000;
+            let line = serde_json::json!({"event": "region-repaired", "at_ms": at_ms, "uid": uid});
+            audit(shared, &line.to_string())
+        }
+        false => Ok(()),
+    };
+    let cells = shared.cells.cells();
+    let body = audited.map(|()| {
+        let found = cells.examine(repair);
+        RegionBody {
+            path: shared.config.region.display().to_string(),
+            members: shared.cells.members() as u64,
+            cells: shared.cells.capacity() as u64,
+            occupied: cells.occupied() as u64,
+            reservations: shared.config.reservations as u64,
+            held: cells.held() as u64,
+            unkept: cells.unkept().len() as u64,
+            half_evicted: found.half_evicted,
+            doubled: found.doubled,
+            misplaced: found.misplaced,
+            abandoned: if repair { cells.recover() } else { cells.abandoned() },
+            repaired: repair,
+        }
+    });
+    let body = match body {
+        Ok(region) => QuotaBody { region: Some(region), ..QuotaBody::default() },
+        Err(error) => QuotaBody { error, ..QuotaBody::default() },
+    };
+    // Writing plain values into memory cannot fail.
+    serde_json::to_vec(&body).unwrap_or_default()
 }
 
 /// One counter of a tenant.

@@ -43,6 +43,9 @@ settings! {
     "data" Kind::Path, "" "path" "where state is kept";
     "cells.count" number(16, 1 << 28), "65536" "cells" "counters of limits, 64 bytes each";
     "reservations.count" number(1, 1 << 20), "16384" "reservations" "requests whose true amounts are still to come, 1088 bytes each";
+    "cells.region" Kind::Path, "" "path" "the file that counters lie in; empty: cells.region in the run folder";
+    "journal_sync" Kind::Word(&["process", "disk"]), "process" "word" "when a settle is answered: once this machine's memory, or its disk, has it";
+    "journal_flush_ms" number(1, 1_000), "10" "ms" "until what was settled is on the disk, where a settle does not wait for it";
     "door.connections_max" number(1, 1 << 20), "2048" "connections" "at once on a door, each a thread";
     "door.connections_per_uid_max" number(1, 1 << 20), "1024" "connections" "at once of one user id";
     "door.frame_timeout_ms" number(1, 60_000), "100" "ms" "from the first byte of a frame to its last";

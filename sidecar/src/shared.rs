@@ -4,6 +4,7 @@
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::decisions::{Decisions, Made, Recalled};
+use crate::journal::{Inbox, Written};
 use crate::metrics::{Door, Metrics};
 use crate::searches::Searches;
 use crate::status::TenantStatus;
@@ -12,7 +13,7 @@ use crate::thresholds::Thresholds;
 use arc_swap::{ArcSwap, Guard};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tollgate_cells::HeapTable;
+use tollgate_cells::Region;
 use tollgate_engine::bounds::FRAME_BYTES_MAX;
 use tollgate_engine::explain::Explanation;
 use tollgate_engine::{
@@ -37,7 +38,8 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) table: Arc<ArcSwap<Table>>,
     pub(crate) statuses: ArcSwap<Vec<TenantStatus>>,
-    pub(crate) cells: HeapTable,
+    pub(crate) cells: Region,
+    pub(crate) journal: Inbox,
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
     pub(crate) searches: Searches,
@@ -69,19 +71,35 @@ impl Shared {
         }
     }
 
-    /// Charges the true amounts of a reservation; the text of its id may be anybody's.
-    pub(crate) fn settle(&self, settle: &Settle<'_>) -> Settlement {
-        let unknown = Settlement { code: SettleCode::UnknownReservation, uncharged: 0 };
-        let id = settle.reservation.parse::<ReservationId>();
-        let settlement = id.map_or(unknown, |id| {
-            settle.with(|truth| self.cells.cells().settle(id, truth, self.clock.now()))
-        });
+    /// Charges the true amounts of a reservation; the text of its id may be anybody's. What is settled may be answered
+    /// once it is written.
+    pub(crate) fn settle(&self, settle: &Settle<'_>) -> (Settlement, Written) {
+        let Ok(id) = settle.reservation.parse::<ReservationId>() else {
+            let code = SettleCode::UnknownReservation;
+            return (Settlement { code, uncharged: 0 }, Written::NOW);
+        };
+        let settlement =
+            settle.with(|truth| self.cells.cells().settle(id, truth, self.clock.now()));
+        match settlement.code.is_settled() {
+            true => (settlement, self.journal.note(id)),
+            false => (settlement, Written::NOW),
+        }
+    }
+
+    /// What to answer once it is known whether a settlement was written.
+    pub(crate) fn settled(&self, settlement: Settlement, is_written: bool) -> Settlement {
+        let settlement = match is_written {
+            true => settlement,
+            // It is charged, and told to whoever asks again.
+            false => Settlement { code: SettleCode::Busy, uncharged: 0 },
+        };
         self.metrics.settle(settlement.code);
         settlement
     }
 
     /// Ends the reservations that nobody settled in time.
     pub(crate) fn expire_reservations(&self) {
+        self.cells.cells().recover();
         let expired = self.cells.cells().expire(self.clock.now());
         self.metrics.reservations_expired.increment(expired);
     }

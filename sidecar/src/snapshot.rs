@@ -1,4 +1,5 @@
-//! Counters on the disk: restored at start, written every second and at the end; reservations that are over end then.
+//! Counters on the disk: written every second and at the end, put back where the region is new; reservations that are
+//! over end then.
 //!
 //! A write takes only what changed. One that fails is counted, and everything is written again when
 //! the disk takes it.
@@ -7,8 +8,9 @@ use crate::shared::Shared;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
+use tollgate_engine::Cells;
 use tollgate_engine::cell::CELL_WORDS;
-use tollgate_store::State;
+use tollgate_store::{Journal, State};
 
 /// Time between two snapshots; longer where one takes long.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -21,37 +23,65 @@ const BATCH: usize = 8192;
 pub(crate) struct Snapshots {
     shared: Arc<Shared>,
     state: Arc<State>,
+    journal: Arc<Journal>,
+    /// The journal before this is in the snapshot.
+    forgotten: u64,
     /// The state word of each cell as it was written.
     written: Vec<u64>,
     failed: bool,
 }
 
 impl Snapshots {
-    pub(crate) fn new(shared: Arc<Shared>, state: Arc<State>) -> Snapshots {
+    pub(crate) fn new(shared: Arc<Shared>, state: Arc<State>, journal: Arc<Journal>) -> Snapshots {
         let written = vec![0; shared.cells.capacity()];
-        Snapshots { shared, state, written, failed: false }
+        Snapshots { shared, state, journal, forgotten: 0, written, failed: false }
     }
 
-    /// Puts back what the last run wrote and forgets what means nothing any more.
+    /// Puts back what the last run wrote, if the region does not know better, and forgets what means nothing any more.
     pub(crate) fn restore(&mut self) {
-        let (cells, now) = (self.shared.cells.cells(), self.shared.clock.now());
+        let shared = Arc::clone(&self.shared);
+        let (cells, now) = (shared.cells.cells(), shared.clock.now());
+        let is_new = shared.cells.is_new();
         let mut restored = 0_u64;
         let mut over: Vec<[u64; CELL_WORDS]> = Vec::new();
-        let read = self.state.cells(&mut |words| match cells.restore(words, now.0) {
-            true => restored += 1,
-            false => over.push(words),
+        let read = self.state.cells(&mut |words| match Cells::is_over(words, now.0) {
+            true => over.push(words),
+            false if is_new => restored += u64::from(cells.restore(words, now.0)),
+            false => {}
         });
-        match read {
-            Ok(0) => tracing::info!(restored, "counters restored"),
-            Ok(lost) => tracing::error!(restored, lost, "counters restored, some were corrupt"),
-            Err(error) => {
+        match (read, is_new) {
+            (_, false) => tracing::info!(counters = cells.occupied(), "counters were kept"),
+            (Ok(0), true) => tracing::info!(restored, "counters restored"),
+            (Ok(lost), true) => {
+                tracing::error!(restored, lost, "counters restored, some were corrupt");
+            }
+            (Err(error), true) => {
                 tracing::error!(error = error.to_string(), "counters begin anew");
             }
+        }
+        if is_new {
+            self.raise(&cells, now.0);
         }
         for over in over.chunks(BATCH) {
             if let Err(error) = self.state.remove_cells(over) {
                 self.fail(&error.to_string());
             }
+        }
+    }
+
+    /// Adds what was settled behind the last snapshot.
+    fn raise(&self, cells: &Cells<'_>, now_ns: u64) {
+        let mut settled = 0_u64;
+        let read = self.journal.usages(&mut |usage| {
+            settled += 1;
+            usage.lines.iter().for_each(|line| cells.raise(line.cell, now_ns));
+        });
+        match read {
+            Ok(0) => tracing::info!(settled, "the journal is read"),
+            Ok(lost) => {
+                tracing::error!(settled, lost, "the journal is read, some of it was corrupt")
+            }
+            Err(error) => tracing::error!(error = error.to_string(), "the journal cannot be read"),
         }
     }
 
@@ -69,12 +99,13 @@ impl Snapshots {
 
     fn write(&mut self) {
         let began = Instant::now();
+        let position = self.journal.position();
         let mut batch: Vec<[u64; CELL_WORDS]> = Vec::new();
         self.shared.cells.cells().changed(&mut self.written, &mut |words| batch.push(words));
         // Told before the cells that say so are written.
         self.shared.thresholds.tell(|percent| self.shared.metrics.threshold(percent));
         if batch.is_empty() {
-            return;
+            return self.forget_before(position);
         }
         for cells in batch.chunks(BATCH) {
             if let Err(error) = self.state.put_cells(cells) {
@@ -85,6 +116,18 @@ impl Snapshots {
             tracing::info!("counters are written again");
         }
         self.shared.metrics.snapshot_seconds.record(began.elapsed().as_secs_f64());
+        self.forget_before(position);
+    }
+
+    /// What was in the journal when a snapshot began is in the snapshot.
+    fn forget_before(&mut self, position: u64) {
+        if position == self.forgotten {
+            return;
+        }
+        match self.journal.forget_before(position) {
+            Ok(()) => self.forgotten = position,
+            Err(_) => self.shared.metrics.store_failures_journal.increment(1),
+        }
     }
 
     fn fail(&mut self, error: &str) {

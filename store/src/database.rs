@@ -143,6 +143,16 @@ impl Database {
         })
     }
 
+    /// Removes every key from `first` on that is before `end`.
+    pub(crate) fn remove_range(
+        &self,
+        family: &str,
+        first: &[u8],
+        end: &[u8],
+    ) -> Result<(), StoreError> {
+        self.with(|db| Ok(db.delete_range_cf(handle(db, family)?, first, end)?))
+    }
+
     /// A value.
     pub(crate) fn get(&self, family: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.with(|db| {

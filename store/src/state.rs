@@ -1,4 +1,4 @@
-//! What counters hold, as of the last second; beside it the secret of their keys and a second copy
+//! What counters hold, as of the last second; beside them the secret of their keys and a second copy
 //! of the floors, should the bundles be lost.
 
 use crate::bundles::{floor_bytes, floor_of};
@@ -43,7 +43,15 @@ impl State {
         Ok(fresh)
     }
 
-    /// Keeps cells; they survive the end of the process, not of the machine.
+    /// Keeps another secret than the one there was: cells are found by it.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn put_secret(&self, secret: &TableSecret) -> Result<(), StoreError> {
+        self.0.write(&[(META, SECRET, Some(&bytes_of(secret.words())))], true)
+    }
+
+    /// Keeps cells: they are on the disk when this returns.
     ///
     /// # Errors
     /// The disk refuses; then none was kept.
@@ -55,7 +63,7 @@ impl State {
             .filter_map(|cell| cell.split_at_checked(KEY_WORDS * 8))
             .map(|(key, value)| (CELLS, key, Some(value)))
             .collect();
-        self.0.write(&changes, false)
+        self.0.write(&changes, true)
     }
 
     /// Every cell that can be read; how many could not.
@@ -98,11 +106,11 @@ impl State {
     }
 }
 
-fn bytes_of(words: &[u64]) -> Vec<u8> {
+pub(crate) fn bytes_of(words: &[u64]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
-fn words_of<const N: usize>(bytes: &[u8]) -> Option<[u64; N]> {
+pub(crate) fn words_of<const N: usize>(bytes: &[u8]) -> Option<[u64; N]> {
     let mut words = [0; N];
     if bytes.len() != N * 8 {
         return None;

@@ -5,7 +5,7 @@ use super::Parameters;
 use super::key::{EMPTY, Key};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Words of a cell; the one that is left out is kept.
+/// Words of a cell.
 pub(super) const KEY_FIRST: usize = 0;
 pub(super) const KEY_SECOND: usize = 1;
 /// A bucket's arrival time, or what a budget used.
@@ -17,6 +17,8 @@ pub(crate) const IN_FLIGHT: u64 = u64::MAX;
 /// A bit for each threshold that was told of.
 pub(super) const WARNED: usize = 4;
 pub(super) const GENERATION: usize = 5;
+/// In the first cell of a stripe: until when cells of the stripe that gave their places away said something.
+pub(super) const FLOOR: usize = 6;
 pub(super) const INTERVAL: usize = 7;
 
 /// The state of a cell that is about to be another's: nothing fits it.
@@ -82,19 +84,30 @@ impl Cell<'_> {
     }
 
     /// Replaces the state word as long as it is what it was, and looks at the key again: a change is undone if the
-    /// cell has become another's. No cell of the other kind ever has a state that this one had: the one is a time,
-    /// the other a sum.
+    /// cell has become another's.
     #[inline(always)]
     pub(crate) fn take(&self, old: u64, new: u64) -> Taken {
         match (self.replace(old, new), self.is_own()) {
             (true, true) => Taken::Done,
             (false, true) => Taken::Changed,
             (true, false) => {
-                self.replace(new, old);
+                // Others may have changed it further meanwhile: what was put on is taken off.
+                let by = new.wrapping_sub(old);
+                self.update(|state| state.wrapping_sub(by));
                 Taken::Gone
             }
             (false, false) => Taken::Gone,
         }
+    }
+
+    /// Every word.
+    pub(crate) fn all(&self) -> [u64; CELL_WORDS] {
+        std::array::from_fn(|at| self.load(at))
+    }
+
+    /// One word for what it holds: another key may have come to the state that this cell had.
+    pub(super) fn says(&self, state: u64) -> u64 {
+        state ^ self.load(KEY_SECOND)
     }
 
     /// Whether the cell was written under older parameters than these.
@@ -127,6 +140,16 @@ impl Cell<'_> {
                 return u8::try_from(new & !old).unwrap_or(0);
             }
         }
+    }
+
+    /// How late the windows were that its stripe forgot; of the first cell of a stripe.
+    pub(super) fn forgotten_until(&self) -> u64 {
+        self.load(FLOOR)
+    }
+
+    /// Notes, under the stripe's lock, that it forgets a cell that said something until then.
+    pub(super) fn raise(&self, said_until_ns: u64) {
+        self.store(FLOOR, self.forgotten_until().max(said_until_ns));
     }
 
     /// Replaces the state word unless it changed meanwhile.

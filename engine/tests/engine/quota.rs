@@ -257,6 +257,36 @@ fn a_counter_that_says_nothing_gives_its_place_away() {
     }
 }
 
+/// A request that was held up until others had taken its counter's place: what the counter knew is gone.
+#[test]
+fn whoever_comes_too_late_gets_no_second_counter_for_its_window() {
+    let second = 1_000 * MS;
+    let state = tenant(OPEN, "p, read\n", &[budget("requests", 1, 1, true)], 1);
+    let mut late = 0;
+    for round in 0..20 {
+        let (table, who) = (Table::new(1), format!("who{round}"));
+        let reason = |who: &str, now: u64| ask(&state, &table, who, None, now).reason;
+        for old in 0..15 {
+            assert_eq!(reason(&format!("old{old}"), START - 10 * second), Reason::Allow);
+        }
+        assert_eq!(reason(&who, START), Reason::Allow);
+        assert_eq!(reason(&who, START), Reason::QuotaExceeded);
+        let is_known =
+            || ask(&state, &table, &who, Some(&[]), START).limits.as_slice()[0].remaining == 0;
+        for new in 0..14 {
+            assert_eq!(reason(&format!("new{new}"), START + 3 * second), Reason::Allow);
+            if !is_known() {
+                // There is room: the old ones say nothing any more.
+                assert_eq!(reason(&who, START), Reason::QuotaStoreFull);
+                assert_eq!(reason("another", START + 3 * second), Reason::Allow);
+                late += 1;
+                break;
+            }
+        }
+    }
+    assert!(late > 3, "{late}");
+}
+
 /// Both used as much: what tells them apart is the key.
 #[test]
 fn a_snapshot_is_told_of_a_counter_that_took_anothers_place() {

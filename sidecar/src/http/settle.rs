@@ -16,7 +16,8 @@ pub(super) async fn answer(
     age: Duration,
 ) -> Result<Answer, Refused> {
     let (_, body) = read(session, request, age).await?;
-    let settlement = session.shared().settle(&authzen::settle(&body)?);
+    let (settlement, written) = session.shared().settle(&authzen::settle(&body)?);
+    let settlement = session.shared().settled(settlement, written.wait().await);
     let code = settlement.code;
     let status = match code {
         SettleCode::UnknownReservation => StatusCode::NOT_FOUND,

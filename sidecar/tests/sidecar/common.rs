@@ -62,6 +62,12 @@ pub(crate) fn command(folder: &Path) -> Command {
 }
 
 impl Sidecar {
+    /// Stands for one that was ended.
+    pub(crate) fn none() -> Sidecar {
+        let child = Command::new("true").spawn().unwrap();
+        Sidecar { child, folder: PathBuf::new() }
+    }
+
     pub(crate) fn start(folder: PathBuf, variables: &[(&str, &str)]) -> Sidecar {
         let log = std::fs::File::create(folder.join("log")).unwrap();
         let mut command = command(&folder);

@@ -5,6 +5,7 @@
 
 mod answers;
 mod common;
+mod crash;
 mod decisions;
 mod doors;
 mod frame;

@@ -117,6 +117,37 @@ fn counters_are_shown_and_given_back() {
 }
 
 #[test]
+fn a_region_is_looked_at_and_put_right_while_it_is_used() {
+    use std::os::unix::fs::FileExt;
+    let sidecar = start();
+    assert_eq!(sidecar.ask("acme", "alice"), Reason::Allow);
+    let look = |repair| ask(&sidecar, &QuotaAsked::Doctor { repair }).region.unwrap();
+    let well = look(false);
+    assert_eq!((well.wrong(), well.members, well.cells, well.occupied), (0, 1, 65_536, 2));
+    // The first cell is taken from its key by somebody who died.
+    let path = sidecar.folder.join("run/cells.region");
+    let region = std::fs::File::options().read(true).write(true).open(path).unwrap();
+    let mut word = [0; 8];
+    let mut at = 4096;
+    while u64::from_ne_bytes(word) == 0 {
+        region.read_exact_at(&mut word, at).unwrap();
+        at += 64;
+    }
+    region.write_all_at(&[0xff; 8], at - 64 + 16).unwrap();
+    let ill = look(false);
+    assert_eq!((ill.half_evicted, ill.wrong(), ill.repaired), (1, 1, false));
+    let mended = look(true);
+    assert_eq!((mended.half_evicted, mended.repaired), (1, true));
+    assert_eq!((look(false).wrong(), look(false).occupied), (0, 1));
+    let audit = std::fs::read_to_string(sidecar.folder.join("data/quota-audit.ndjson")).unwrap();
+    assert!(audit.starts_with("{\"at_ms\":") && audit.contains("\"region-repaired\""), "{audit}");
+    std::fs::remove_file(sidecar.folder.join("data/quota-audit.ndjson")).unwrap();
+    std::fs::create_dir(sidecar.folder.join("data/quota-audit.ndjson")).unwrap();
+    let refused = ask(&sidecar, &QuotaAsked::Doctor { repair: true });
+    assert!(refused.region.is_none() && refused.error.starts_with("not changed"), "{refused:?}");
+}
+
+#[test]
 fn what_cannot_be_audited_is_not_changed() {
     let sidecar = start();
     assert_eq!(sidecar.ask("acme", "alice"), Reason::Allow);

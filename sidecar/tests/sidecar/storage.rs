@@ -13,7 +13,7 @@ const BUDGET: &str = "[[limit]]\nid = \"few\"\nmeter = \"requests\"\n\
     budget = { amount = 3, window = \"3650d\" }\ndimensions = [\"subject\"]\n";
 
 /// The folder of a sidecar that was ended, to start another on it.
-fn ended(mut sidecar: Sidecar, signal: nix::sys::signal::Signal) -> PathBuf {
+pub(crate) fn ended(mut sidecar: Sidecar, signal: nix::sys::signal::Signal) -> PathBuf {
     let pid = nix::unistd::Pid::from_raw(i32::try_from(sidecar.child.id()).unwrap());
     nix::sys::signal::kill(pid, signal).unwrap();
     sidecar.child.wait().unwrap();
@@ -31,11 +31,13 @@ fn version(sidecar: &Sidecar, tenant: &str) -> String {
 #[test]
 fn counters_and_versions_survive_a_restart_and_kill() {
     use nix::sys::signal::Signal;
-    for (signal, limits) in [
-        (Signal::SIGTERM, LIMITS),
-        (Signal::SIGKILL, LIMITS),
-        (Signal::SIGTERM, BUDGET),
-        (Signal::SIGKILL, BUDGET),
+    for (signal, limits, loses_region) in [
+        (Signal::SIGTERM, LIMITS, true),
+        (Signal::SIGKILL, LIMITS, true),
+        (Signal::SIGKILL, LIMITS, false),
+        (Signal::SIGTERM, BUDGET, true),
+        (Signal::SIGKILL, BUDGET, true),
+        (Signal::SIGKILL, BUDGET, false),
     ] {
         let folder = folder();
         write(&folder, "acme/limits.toml", limits);
@@ -44,13 +46,19 @@ fn counters_and_versions_survive_a_restart_and_kill() {
             assert_eq!(sidecar.ask("acme", "alice"), Reason::Allow);
         }
         assert_eq!(sidecar.ask("acme", "alice"), Reason::QuotaExceeded);
-        // What `kill -9` may lose is the last second.
-        std::thread::sleep(Duration::from_millis(if signal == Signal::SIGKILL { 2500 } else { 0 }));
+        if loses_region && signal == Signal::SIGKILL {
+            // What the loss of the region may take is the last second.
+            std::thread::sleep(Duration::from_millis(2_500));
+        }
         let folder = ended(sidecar, signal);
+        if loses_region {
+            std::fs::remove_file(folder.join("run/cells.region")).unwrap();
+        }
         let sidecar = Sidecar::start(folder, &[]);
         assert_eq!(sidecar.ask("acme", "alice"), Reason::QuotaExceeded, "{signal}");
         assert_eq!(version(&sidecar, "acme"), "1.1 active");
-        assert!(sidecar.log().contains("\"restored\":1"), "{}", sidecar.log());
+        let told = if loses_region { "\"restored\":1" } else { "\"counters\":1" };
+        assert!(sidecar.log().contains(told), "{}", sidecar.log());
         // An edit is a new version, and so is the old file put back.
         for (rule, expected) in [("bob", "1.2 active"), ("alice", "1.3 active")] {
             write(&sidecar.folder, "acme/policy.csv", &format!("p, {rule}, /v1/:x, read\n"));
@@ -102,12 +110,14 @@ fn corrupt_databases_are_set_aside() {
     let folder = folder();
     write(&folder, "acme/limits.toml", LIMITS);
     let folder = ended(Sidecar::start(folder, &[]), Signal::SIGTERM);
-    for database in ["bundles", "state"] {
+    for database in ["bundles", "state", "journal"] {
         std::fs::write(folder.join("data").join(database).join("CURRENT"), "nothing\n").unwrap();
     }
     let sidecar = Sidecar::start(folder, &[]);
     sidecar.still_answers();
-    assert!(sidecar.folder.join("data/bundles.corrupt-1").exists(), "{}", sidecar.log());
+    for aside in ["bundles.corrupt-1", "state.corrupt-1", "journal.corrupt-1"] {
+        assert!(sidecar.folder.join("data").join(aside).exists(), "{aside}: {}", sidecar.log());
+    }
     assert!(sidecar.log().contains("a corrupt database was set aside"), "{}", sidecar.log());
 }
 
