@@ -21,6 +21,9 @@ clang_is_there || missing="$missing libclang-dev"
 # Postgres by its binaries: they need not be on the PATH.
 { command -v initdb || ls /usr/lib/postgresql/*/bin/initdb; } >/dev/null 2>&1 || missing="$missing postgresql"
 command -v psql >/dev/null 2>&1 || missing="$missing postgresql-client"
+if [ "${1:-}" = test ]; then
+    python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || missing="$missing python3-venv"
+fi
 if [ -n "$missing" ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
         command -v ccache >/dev/null 2>&1 || missing="$missing ccache"
@@ -79,6 +82,17 @@ if [ "${1:-}" = test ]; then
             exit 2
         }
         rm -rf "$tools/partial"
+    fi
+    # The SDKs whose requests are counted, in an environment of their own, made anew when their versions change.
+    sdks="sidecar/tests/sidecar/sdks.txt"
+    if ! cmp -s "$sdks" "$tools/sdks/installed.txt"; then
+        made=yes
+        rm -rf "$tools/sdks"
+        { python3 -m venv "$tools/sdks" && "$tools/sdks/bin/pip" install --quiet --requirement "$sdks" &&
+            cp "$sdks" "$tools/sdks/installed.txt"; } >&2 || {
+            echo "setup: install python3 with venv and pip; tests drive the SDKs of OpenAI and Anthropic with it" >&2
+            exit 2
+        }
     fi
 fi
 built="${CARGO_TARGET_DIR:-$HOME/.cache/tollgate/target}/debug/build"

@@ -13,6 +13,7 @@ mod h2;
 mod http;
 mod quotas;
 mod reserve;
+mod sdks;
 mod slow;
 mod storage;
 mod thresholds;
