@@ -75,7 +75,7 @@ fn ours(stopwatch: &Stopwatch, asked: &[&str]) -> f64 {
     p50(stopwatch, asked, &mut check)
 }
 
-fn governor(stopwatch: &Stopwatch, asked: &[&str]) -> f64 {
+pub(crate) fn governor(stopwatch: &Stopwatch, asked: &[&str]) -> f64 {
     let most = NonZeroU32::new(1_000_000).expect("not zero");
     let limiter: DefaultKeyedRateLimiter<String> = RateLimiter::keyed(Quota::per_second(most));
     let mut check = |subject: &str| limiter.check_key(&subject.to_owned()).is_ok();

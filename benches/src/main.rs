@@ -13,6 +13,7 @@ mod door;
 mod hospital;
 mod peers;
 mod published;
+mod quota;
 mod reload;
 mod report;
 mod scale;
@@ -30,10 +31,12 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["echo", path] => door::echo(path),
+        ["hot", path] => quota::hot_process(path),
         [] => {
             let mut report = Report::default();
             decide::measure(&mut report);
             bucket::measure(&mut report);
+            quota::measure(&mut report);
             door::measure(&mut report);
             reload::measure(&mut report);
             decide::explain(&mut report);
@@ -75,6 +78,12 @@ fn main() {
             bucket::measure(&mut report);
             report.print();
         }
+        ["quota"] => {
+            let mut report = Report::default();
+            bucket::measure(&mut report);
+            quota::measure(&mut report);
+            report.print();
+        }
         ["reload"] => {
             let mut report = Report::default();
             reload::measure(&mut report);
@@ -83,6 +92,10 @@ fn main() {
         ["profile", rules, active] => match (rules.parse(), workload::Active::named(active)) {
             (Ok(rules), Some(active)) => decide::profile(rules, active),
             _ => usage(),
+        },
+        ["profile-limits", count] => match count.parse() {
+            Ok(count) => quota::profile(count),
+            Err(_) => usage(),
         },
         ["door"] => {
             let mut report = Report::default();
@@ -95,7 +108,7 @@ fn main() {
 
 fn usage() {
     eprintln!(
-        "usage: bench [decide | explain | scale | workloads | bucket | door | log | reload | profile RULES A|S|U | echo PATH]"
+        "usage: bench [decide | explain | scale | workloads | bucket | quota | door | log | reload | profile RULES A|S|U | profile-limits N | echo PATH]"
     );
     std::process::exit(2);
 }
