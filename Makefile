@@ -5,7 +5,7 @@ export PATH := /usr/lib/ccache:$(PATH)
 CASES ?= 1000000
 CARGO := cargo
 
-.PHONY: setup setup-lint setup-test up down test lint bench bench-control parity parity-go mutants fuzz torture isolation outside
+.PHONY: setup setup-lint setup-test up down test lint bench bench-control parity parity-go mutants fuzz torture shuttle asan isolation outside
 
 setup:
 	@./xtask/setup.sh
@@ -58,6 +58,16 @@ torture: setup
 	$(CARGO) build --workspace
 	TORTURE=25 $(CARGO) test --workspace --test sidecar crash:: -- --nocapture
 	TORTURE=30 $(CARGO) test --workspace --test region kills:: -- --nocapture
+
+# Counters and reservations under schedules that are chosen one by one.
+shuttle: setup
+	RUSTFLAGS="--cfg shuttle" CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/shuttle \
+		$(CARGO) test --release --package tollgate-engine --test shuttle
+
+# The mapping and its users under AddressSanitizer, with leaks.
+asan: setup
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/asan \
+		$(CARGO) test --package tollgate-cells --tests --target $$(rustc -vV | sed -n 's/^host: //p')
 
 # A million requests of 200 tenants, then each planted bug: some ten minutes.
 isolation: setup-test

@@ -1,5 +1,9 @@
 //! `tollgate quota`: how the limits of the running sidecar stand, which of them would bind a request, and giving back.
 
+mod keys;
+mod screen;
+mod top;
+
 use crate::check::Question;
 use crate::client;
 use crate::exit::{Exit, fail};
@@ -8,20 +12,13 @@ use crate::places::Places;
 use crate::status;
 use serde_json::Value as Json;
 use std::fmt::Write;
-use std::io::IsTerminal;
-use std::time::Duration;
 use tollgate_proto::frame::{kind, put_frame};
 use tollgate_proto::quota::{CounterBody, QuotaAsked, QuotaBody, RegionBody};
-
-/// Between two looks of `top`.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// Clears a terminal and goes to its corner.
-const CLEAR: &str = "\x1b[2J\x1b[H";
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     /// Follow the counters of the newest decisions, the fullest first
-    Top(Top),
+    Top(top::Top),
     /// Show how one counter stands
     Show(Show),
     /// Change one counter: give back what it used, or a part of it
@@ -30,34 +27,6 @@ pub(crate) enum Command {
     Explain(Explain),
     /// Look at every counter and reservation of the running sidecar's region; exit 1 if something is wrong
     Doctor(Doctor),
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct Top {
-    /// Counters of this tenant alone
-    #[arg(short, long)]
-    tenant: Option<String>,
-    /// Those alone whose limit or key holds this text
-    #[arg(long, value_name = "TEXT")]
-    filter: Option<String>,
-    #[arg(long, value_enum, default_value = "left")]
-    sort: Sort,
-    /// Print them once and end; also where the output is no terminal
-    #[arg(long)]
-    once: bool,
-    /// Print one JSON object a counter
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Sort {
-    /// The smallest part left first
-    Left,
-    /// The most used first
-    Used,
-    /// By limit and key
-    Name,
 }
 
 /// One counter.
@@ -120,7 +89,7 @@ pub(crate) struct Doctor {
 
 pub(crate) fn run(places: &Places, command: &Command) -> Exit {
     let done = match command {
-        Command::Top(arguments) => top(places, arguments),
+        Command::Top(arguments) => top::run(places, arguments),
         Command::Show(Show { one, json }) => show(places, one, *json),
         Command::Set(arguments) => set(places, arguments),
         Command::Explain(Explain { question, json }) => {
@@ -227,110 +196,13 @@ fn print_one(counters: &[CounterBody], json: bool) {
     for counter in counters {
         match json {
             true => println!("{}", as_json(counter)),
-            false => print!("{}", table(&[(counter.clone(), None)])),
+            false => print!("{}", screen::table(&[(counter, None)])),
         }
     }
 }
 
 fn as_json(counter: &CounterBody) -> Json {
     serde_json::to_value(counter).unwrap_or_default()
-}
-
-/// A counter, and how much it grew in a minute if two looks say so.
-type Row = (CounterBody, Option<u64>);
-
-fn top(places: &Places, arguments: &Top) -> Result<(), (Exit, String)> {
-    let is_once = arguments.once || !std::io::stdout().is_terminal();
-    let asked = QuotaAsked::Top { tenant: arguments.tenant.clone() };
-    let mut before: Vec<CounterBody> = Vec::new();
-    loop {
-        let counters = ask(places, &asked)?;
-        let rows = arranged(arguments, &counters, &before);
-        match arguments.json {
-            true => rows.iter().for_each(|(counter, _)| println!("{}", as_json(counter))),
-            false if is_once => print!("{}", table(&rows)),
-            false => print!("{CLEAR}{}", table(&rows)),
-        }
-        if is_once {
-            return Ok(());
-        }
-        before = counters;
-        std::thread::sleep(LOOK_INTERVAL);
-    }
-}
-
-fn arranged(arguments: &Top, counters: &[CounterBody], before: &[CounterBody]) -> Vec<Row> {
-    let is_same = |one: &CounterBody, other: &CounterBody| {
-        (&one.tenant, &one.limit, &one.key) == (&other.tenant, &other.limit, &other.key)
-    };
-    let grown = |counter: &CounterBody| {
-        let known = before.iter().find(|known| is_same(known, counter))?;
-        Some(counter.used.saturating_sub(known.used) * 60 / LOOK_INTERVAL.as_secs())
-    };
-    let holds = |counter: &&CounterBody| {
-        let filter = arguments.filter.as_deref().unwrap_or("");
-        counter.limit.contains(filter) || counter.key.iter().any(|value| value.contains(filter))
-    };
-    let mut rows: Vec<Row> =
-        counters.iter().filter(holds).map(|one| (one.clone(), grown(one))).collect();
-    rows.sort_by(|(one, _), (other, _)| {
-        let part = |left: u64, of: u64| u128::from(left) * u128::from(of);
-        let order = match arguments.sort {
-            Sort::Left => part(one.remaining, other.of).cmp(&part(other.remaining, one.of)),
-            Sort::Used => other.used.cmp(&one.used),
-            Sort::Name => std::cmp::Ordering::Equal,
-        };
-        let name = |row: &CounterBody| (row.tenant.clone(), row.limit.clone(), row.key.clone());
-        order.then_with(|| name(one).cmp(&name(other)))
-    });
-    rows
-}
-
-/// `!` under 5 %, `x` empty, `~` shadow.
-fn table(rows: &[Row]) -> String {
-    let head =
-        ["", "TENANT", "LIMIT", "KEY", "USED", "OF", "LEFT", "PER MIN", "RUNS OUT", "RESETS"];
-    let mut lines: Vec<Vec<String>> = vec![head.iter().map(|&word| word.to_owned()).collect()];
-    for (counter, per_minute) in rows {
-        let CounterBody { used, of, remaining, .. } = counter;
-        let mark = match (counter.mode.as_str(), remaining) {
-            ("shadow", _) => "~",
-            (_, 0) => "x",
-            _ if u128::from(*remaining) * 20 < u128::from(*of) => "!",
-            _ => "",
-        };
-        let none = || "–".to_owned();
-        let runs_out = match (remaining, per_minute) {
-            (0, _) => "now".to_owned(),
-            (_, Some(grows @ 1..)) => duration(remaining.saturating_mul(60_000) / grows),
-            _ => none(),
-        };
-        lines.push(vec![
-            mark.to_owned(),
-            counter.tenant.clone(),
-            counter.limit.clone(),
-            if counter.key.is_empty() { none() } else { counter.key.join(",") },
-            grouped(*used),
-            grouped(*of),
-            grouped(*remaining),
-            per_minute.map_or_else(none, |grows| format!("+{}", grouped(grows))),
-            runs_out,
-            counter.reset_ms.map_or_else(none, duration),
-        ]);
-    }
-    let width = |at: usize| {
-        lines.iter().filter_map(|line| line.get(at)).map(|cell| cell.chars().count()).max()
-    };
-    let widths: Vec<usize> = (0..head.len()).map(|at| width(at).unwrap_or(0)).collect();
-    let mut out = String::new();
-    for line in &lines {
-        let cells = line.iter().zip(&widths).enumerate().map(|(at, (cell, width))| match at {
-            4..=7 => format!("{cell:>width$}"),
-            _ => format!("{cell:<width$}"),
-        });
-        let _ = writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end());
-    }
-    out
 }
 
 /// Digits in groups of three.
@@ -350,6 +222,7 @@ fn grouped(number: u64) -> String {
 fn duration(ms: u64) -> String {
     match ms.div_ceil(1_000) {
         0 => "now".to_owned(),
+        1..10 if ms < 10_000 => format!("{}.{} s", ms.div_ceil(100) / 10, ms.div_ceil(100) % 10),
         seconds @ 1..60 => format!("{seconds} s"),
         seconds @ 60..3_600 => format!("{} min", seconds / 60),
         seconds @ 3_600..86_400 => format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60),
@@ -370,7 +243,11 @@ mod tests {
         }
         for (ms, expected) in [
             (0, "now"),
-            (1, "1 s"),
+            (1, "0.1 s"),
+            (8_901, "9.0 s"),
+            (9_901, "10 s"),
+            (1_000, "1.0 s"),
+            (10_000, "10 s"),
             (59_001, "1 min"),
             (9_720_000, "2 h 42 min"),
             (86_400_000, "1 d 0 h"),
@@ -407,36 +284,5 @@ mod tests {
         };
         assert_eq!(regions(&ill), found("--repair puts it right"));
         assert_eq!(regions(&RegionBody { repaired: true, ..ill }), found("put right"));
-    }
-
-    #[test]
-    fn the_fullest_stands_first_and_says_when_it_runs_out() {
-        let counter = |limit: &str, used: u64, of: u64, mode: &str| CounterBody {
-            tenant: "acme".to_owned(),
-            limit: limit.to_owned(),
-            meter: "requests".to_owned(),
-            mode: mode.to_owned(),
-            key: vec!["alice".to_owned()],
-            used,
-            of,
-            remaining: of - used,
-            reset_ms: Some(60_000),
-        };
-        let arguments =
-            Top { tenant: None, filter: None, sort: Sort::Left, once: true, json: false };
-        let before = [counter("tokens", 900, 1_000, "hard")];
-        let now = [
-            counter("calls", 1, 10, "shadow"),
-            counter("tokens", 960, 1_000, "hard"),
-            counter("empty", 5, 5, "hard"),
-        ];
-        let shown = table(&arranged(&arguments, &now, &before));
-        let expected = "   TENANT  LIMIT   KEY    USED     OF  LEFT  PER MIN  RUNS OUT  RESETS\n\
-                        x  acme    empty   alice     5      5     0        –  now       1 min\n\
-                        !  acme    tokens  alice   960  1 000    40   +3 600  1 s       1 min\n\
-                        ~  acme    calls   alice     1     10     9        –  –         1 min\n";
-        assert_eq!(shown, expected);
-        let named = Top { filter: Some("tok".to_owned()), ..arguments };
-        assert_eq!(arranged(&named, &now, &before).len(), 1);
     }
 }

@@ -5,8 +5,9 @@
 //! A key's home is one stripe, never the next; a full stripe is an answer, not an overflow.
 //!
 //! A cell that says nothing any more gives its place to a key that needs one: its state is frozen, its key taken away,
-//! and the new one written, under the stripe's lock. Whoever had found it meanwhile and takes from it looks at the key
-//! again, finds another, and takes its change off. Whoever was held up for so long that the cell of its window is gone
+//! and the new one written, under the stripe's lock. Whoever had found it meanwhile sees another key or another state: a
+//! budget begins at a base that no earlier budget of the cell has had as its state, so that an exchange that succeeds is of the
+//! life in which the state was read, and nothing has to be taken back (adr/0008). Whoever was held up for so long that the cell of its window is gone
 //! gets no second one: the stripe remembers how late the windows were that it forgot.
 
 mod key;
@@ -18,13 +19,13 @@ pub(crate) use key::{LimitHash, ValuesHash, ValuesHasher};
 pub(crate) use one::{Cell, IN_FLIGHT, Taken, is_frozen};
 pub use repair::Ailments;
 
+use crate::atomic::{AtomicU64, Ordering};
 use crate::quota::reservation::Reservations;
 use key::{EMPTY, RESERVED_KEYS, TOMBSTONE};
 use one::{
     FLOOR, FROZEN, GENERATION, INTERVAL, KEY_FIRST, KEY_SECOND, NOBODY, STATE, WARNED, WINDOW_END,
     says_until,
 };
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Words of one cell: 64 bytes, one cache line.
 pub const CELL_WORDS: usize = 8;
@@ -175,11 +176,7 @@ impl<'t> Cells<'t> {
             inserted = self.find(key).or_else(|| {
                 let fresh = fresh.behind(self.floor(stripe).forgotten_until())?;
                 let cell = self.free(stripe, key, fresh.now_ns)?;
-                cell.store(WINDOW_END, fresh.window_end_ns);
-                cell.store(WARNED, 0);
-                cell.store(GENERATION, fresh.parameters.generation);
-                cell.store(INTERVAL, fresh.parameters.interval_ns);
-                cell.store(STATE, fresh.state());
+                cell.begin(fresh);
                 cell.store(KEY_SECOND, key.second);
                 // Published last: whoever sees the first word sees the rest.
                 cell.store(KEY_FIRST, key.first);
@@ -199,12 +196,13 @@ impl<'t> Cells<'t> {
         let nobodys = |cell: &Cell<'_>| cell.load(KEY_FIRST) < RESERVED_KEYS;
         self.places(stripe, key).find(nobodys).or_else(|| {
             let over = |cell: &Cell<'_>| {
-                let state = cell.state();
-                let said = says_until(state, cell.load(WINDOW_END));
+                let words = cell.all();
+                let (state, said) = (words[STATE], says_until(&words));
                 if said.saturating_add(GRACE_NS) > now_ns {
                     return false;
                 }
                 self.floor(stripe).raise(said);
+                cell.note_high(state);
                 cell.replace(state, FROZEN)
             };
             let cell = self.places(stripe, key).find(over)?;
@@ -278,7 +276,7 @@ impl<'t> Cells<'t> {
     /// Puts a cell of a snapshot back; false if it says nothing any more at `now_ns`, or has no
     /// room.
     pub fn restore(&self, words: [u64; CELL_WORDS], now_ns: u64) -> bool {
-        let [first, second, state, window_end, ..] = words;
+        let [first, second, _, window_end, ..] = words;
         let key = Key { first, second };
         let Some(stripe) = self.stripe(key).filter(|_| first >= RESERVED_KEYS) else {
             return false;
@@ -287,9 +285,8 @@ impl<'t> Cells<'t> {
         self.host.locked(stripe, &mut || {
             let free = || self.places(stripe, key).find(|cell| cell.load(KEY_FIRST) == EMPTY);
             // What was in flight is not any more.
-            let says_until = says_until(state, window_end);
             let is_news =
-                says_until > now_ns && window_end != IN_FLIGHT && self.find(key).is_none();
+                says_until(&words) > now_ns && window_end != IN_FLIGHT && self.find(key).is_none();
             let Some(cell) = is_news.then(free).flatten() else {
                 return;
             };
@@ -306,12 +303,16 @@ impl<'t> Cells<'t> {
     /// Brings a cell to what a journal says of it, where that is more: a budget counts up, a bucket's arrival moves on.
     /// One that is not there is put back.
     pub fn raise(&self, words: [u64; CELL_WORDS], now_ns: u64) {
-        let [first, second, state, window_end, ..] = words;
+        let [first, second, state, window_end, _, _, _, base] = words;
         if window_end == IN_FLIGHT || is_frozen(state) || first < RESERVED_KEYS {
             return;
         }
         match self.find(Key { first, second }) {
-            Some(cell) => cell.update(|known| known.max(state)),
+            Some(cell) => {
+                let said =
+                    if window_end == 0 { state } else { cell.state_of(state - base.min(state)) };
+                cell.update(|known| known.max(said));
+            }
             None => {
                 self.restore(words, now_ns);
             }
@@ -320,8 +321,8 @@ impl<'t> Cells<'t> {
 
     /// Whether a cell of a snapshot says nothing any more.
     pub fn is_over(words: [u64; CELL_WORDS], now_ns: u64) -> bool {
-        let [_, _, state, window_end, ..] = words;
-        window_end == IN_FLIGHT || says_until(state, window_end) <= now_ns
+        let [_, _, _, window_end, ..] = words;
+        window_end == IN_FLIGHT || says_until(&words) <= now_ns
     }
 
     /// How many cells hold a key. Walks the whole table: for status, never for a decision.
@@ -375,9 +376,22 @@ impl Fresh {
             end_ns => (end_ns > floor_ns).then_some(self),
         }
     }
+}
 
-    /// Nothing used: a bucket's arrival time is now, a budget's sum 0.
-    fn state(self) -> u64 {
-        if self.window_end_ns == 0 { self.now_ns.max(1) } else { 0 }
+impl Cell<'_> {
+    /// Begins a life with nothing used: a bucket's arrival time is now, a budget's state where no earlier one's was.
+    fn begin(&self, fresh: Fresh) {
+        let Fresh { parameters, window_end_ns, now_ns } = fresh;
+        let base = self.next_base();
+        self.store(WINDOW_END, window_end_ns);
+        self.store(WARNED, 0);
+        let (fifth, seventh, state) = match window_end_ns {
+            0 => (parameters.generation, parameters.interval_ns, now_ns.max(1)),
+            _ => (base, base, base),
+        };
+        // GENERATION or HIGH, INTERVAL or BASE.
+        self.store(GENERATION, fifth);
+        self.store(INTERVAL, seventh);
+        self.store(STATE, state);
     }
 }

@@ -18,6 +18,7 @@
     )
 )]
 
+pub mod atomic;
 pub mod bind;
 pub mod bounds;
 mod builtin;

@@ -40,9 +40,34 @@ pub struct CounterBody {
     pub used: u64,
     pub of: u64,
     pub remaining: u64,
+    /// What open reservations hold of it.
+    #[serde(default)]
+    pub held: u64,
     /// Until it is whole again; missing where nobody knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reset_ms: Option<u64>,
+    /// When a budget's window ends, in its zone, such as `tomorrow 00:00`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resets: Option<String>,
+}
+
+/// What a tenant's requests were answered since the sidecar started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TenantBody {
+    pub tenant: String,
+    pub version: String,
+    pub allowed: u64,
+    pub denied: u64,
+}
+
+/// How often the newest decisions were refused for one reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeniedBody {
+    pub reason: String,
+    pub count: u64,
+    /// The limit that refused most often, and its key.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub most: String,
 }
 
 /// How a region is.
@@ -82,6 +107,13 @@ pub struct QuotaBody {
     pub error: String,
     #[serde(default)]
     pub counters: Vec<CounterBody>,
+    /// Of `top`: when it was asked, those that are served, and who was refused in the last second.
+    #[serde(default)]
+    pub at_ms: u64,
+    #[serde(default)]
+    pub tenants: Vec<TenantBody>,
+    #[serde(default)]
+    pub denied: Vec<DeniedBody>,
     /// Of a doctor's question.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<RegionBody>,

@@ -8,6 +8,7 @@ use crate::decisions::Outcome;
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tollgate_engine::{Now, Reason, SettleCode};
 
@@ -292,7 +293,7 @@ impl Metrics {
     pub(crate) fn tenant(&self, tenant: &str) -> TenantCounters {
         let effect = |effect: &'static str| {
             let labels = [("tenant", tenant), ("effect", effect)];
-            counter(&self.recorder, TENANT_DECISIONS, &labels)
+            (counter(&self.recorder, TENANT_DECISIONS, &labels), AtomicU64::new(0))
         };
         TenantCounters(Arc::new([effect("allow"), effect("deny")]))
     }
@@ -369,13 +370,20 @@ impl DoorMetrics {
 
 /// Counters of one tenant, shared by all doors.
 #[derive(Debug, Clone)]
-pub(crate) struct TenantCounters(Arc<[Counter; 2]>);
+pub(crate) struct TenantCounters(Arc<[(Counter, AtomicU64); 2]>);
 
 impl TenantCounters {
     pub(crate) fn add(&self, allowed: u64, denied: u64) {
-        let [allow, deny] = &*self.0;
-        allow.increment(allowed);
-        deny.increment(denied);
+        for ((counter, sum), count) in self.0.iter().zip([allowed, denied]) {
+            counter.increment(count);
+            sum.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
+    /// How many were allowed and denied so far: a counter of metrics cannot be read.
+    pub(crate) fn answered(&self) -> (u64, u64) {
+        let [(_, allowed), (_, denied)] = &*self.0;
+        (allowed.load(Ordering::Relaxed), denied.load(Ordering::Relaxed))
     }
 
     /// Whether these are the same counters.

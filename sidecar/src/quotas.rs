@@ -1,14 +1,16 @@
 //! Counters for people: what the kept decisions count by, how one stands, and giving back, which is audited before it is done.
 
 use crate::shared::Shared;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
 use std::io::Write;
 use tollgate_engine::bounds::FRAME_BYTES_MAX;
-use tollgate_engine::{Standing, TenantState, Value};
+use tollgate_engine::{Now, Standing, TenantState, Value};
 use tollgate_proto::authzen::mode_name;
 use tollgate_proto::frame;
-use tollgate_proto::quota::{CounterBody, QuotaAsked, QuotaBody, RegionBody};
+use tollgate_proto::quota::{
+    CounterBody, DeniedBody, QuotaAsked, QuotaBody, RegionBody, TenantBody,
+};
 
 /// The file in the data folder that every change is written to.
 const AUDIT_FILE: &str = "quota-audit.ndjson";
@@ -17,8 +19,13 @@ const COUNTERS_MAX: usize = 200;
 
 /// Answers a question or makes a change, for the user with this id.
 pub(crate) fn answer(shared: &Shared, asked: &QuotaAsked, uid: u32) -> Vec<u8> {
+    let (mut tenants, mut denied) = (Vec::new(), Vec::new());
     let answered = match asked {
-        QuotaAsked::Top { tenant } => Ok(top(shared, tenant.as_deref())),
+        QuotaAsked::Top { tenant } => {
+            tenants = totals(shared, tenant.as_deref());
+            denied = refused(shared, tenant.as_deref());
+            Ok(top(shared, tenant.as_deref()))
+        }
         QuotaAsked::Show { tenant, limit, key } => {
             one(shared, tenant, limit, key, |at| at.standing(shared)).map(|one| vec![one])
         }
@@ -39,9 +46,10 @@ pub(crate) fn answer(shared: &Shared, asked: &QuotaAsked, uid: u32) -> Vec<u8> {
         QuotaAsked::Doctor { repair } => return doctor(shared, *repair, uid),
     };
     let mut body = match answered {
-        Ok(counters) => QuotaBody { counters, ..QuotaBody::default() },
+        Ok(counters) => QuotaBody { counters, tenants, denied, ..QuotaBody::default() },
         Err(error) => QuotaBody { error, ..QuotaBody::default() },
     };
+    body.at_ms = shared.clock.now().0 / 1_000_000;
     loop {
         // Writing plain values into memory cannot fail.
         let bytes = serde_json::to_vec(&body).unwrap_or_default();
@@ -128,20 +136,23 @@ fn one(
     let values = key.iter().map(|value| Value::Str(value)).collect();
     let standing = ask(&At { state, limit: position, values })?;
     let mode = state.quotas().mode(position);
-    Ok(body(state, position, mode_name(mode), key.to_vec(), standing))
+    let key = (key.to_vec(), shared.clock.now());
+    Ok(body(state, position, mode_name(mode), key, standing))
 }
 
 fn body(
     state: &TenantState,
     limit: u16,
     mode: &str,
-    key: Vec<String>,
+    (key, now): (Vec<String>, Now),
     standing: Standing,
 ) -> CounterBody {
-    let Standing { used, of, remaining, reset_ms } = standing;
+    let Standing { used, of, remaining, held, reset_ms } = standing;
+    let resets = state.quotas().resets_shown(limit, now);
     let (tenant, quotas) = (state.name().to_owned(), state.quotas());
     let (limit, meter) = (quotas.id(limit).to_owned(), quotas.meter(limit).to_owned());
-    CounterBody { tenant, limit, meter, mode: mode.to_owned(), key, used, of, remaining, reset_ms }
+    let mode = mode.to_owned();
+    CounterBody { tenant, limit, meter, mode, key, used, of, remaining, held, reset_ms, resets }
 }
 
 /// The counters of the decisions that are kept, the newest first.
@@ -161,12 +172,47 @@ fn top(shared: &Shared, tenant: Option<&str>) -> Vec<CounterBody> {
                 if seen.insert(key) {
                     let mode = mode_name(counter.mode);
                     let key = counter.values.iter().map(|value| plain(value)).collect();
-                    found.push(body(state, counter.limit, mode, key, counter.standing));
+                    found.push(body(state, counter.limit, mode, (key, now), counter.standing));
                 }
             }
         });
     }
     found
+}
+
+/// What each tenant's requests were answered so far.
+fn totals(shared: &Shared, tenant: Option<&str>) -> Vec<TenantBody> {
+    let table = shared.table.load_full();
+    let asked = |name: &&str| tenant.is_none_or(|tenant| tenant == *name);
+    let one = |name: &str| {
+        let (allowed, denied) = table.answered(name)?;
+        let version = table.state(name)?.version();
+        let version = format!("{}.{}", version.epoch, version.seq);
+        Some(TenantBody { tenant: name.to_owned(), version, allowed, denied })
+    };
+    let mut tenants: Vec<TenantBody> = table.names().filter(asked).filter_map(one).collect();
+    tenants.sort_by(|one, other| one.tenant.cmp(&other.tenant));
+    tenants.truncate(COUNTERS_MAX);
+    tenants
+}
+
+/// Why kept decisions of the last second were refused, the most frequent reason first.
+fn refused(shared: &Shared, tenant: Option<&str>) -> Vec<DeniedBody> {
+    let since = Now(shared.clock.now().0.saturating_sub(1_000_000_000));
+    let mut reasons: BTreeMap<&str, BTreeMap<String, u64>> = BTreeMap::new();
+    shared.decisions.recent().refused_since(since, tenant, |reason, binding| {
+        *reasons.entry(reason).or_default().entry(binding).or_default() += 1;
+    });
+    let mut denied: Vec<DeniedBody> = reasons
+        .into_iter()
+        .map(|(reason, limits)| DeniedBody {
+            reason: reason.to_owned(),
+            count: limits.values().sum(),
+            most: limits.into_iter().max_by_key(|(_, count)| *count).unwrap_or_default().0,
+        })
+        .collect();
+    denied.sort_by_key(|denied| std::cmp::Reverse(denied.count));
+    denied
 }
 
 /// A text without its quotes.

@@ -64,6 +64,16 @@ impl Table {
         self.tenants.get(tenant)?.state.clone()
     }
 
+    /// Names of those that are served.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.tenants.keys().map(String::as_str)
+    }
+
+    /// How many of a tenant's requests were allowed and denied so far.
+    pub(crate) fn answered(&self, tenant: &str) -> Option<(u64, u64)> {
+        self.tenants.get(tenant).map(|tenant| tenant.counters.answered())
+    }
+
     pub(crate) fn state(&self, tenant: &str) -> Option<&TenantState> {
         self.tenants.get(tenant)?.state.as_deref()
     }

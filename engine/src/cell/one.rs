@@ -3,12 +3,12 @@
 use super::CELL_WORDS;
 use super::Parameters;
 use super::key::{EMPTY, Key};
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::atomic::{AtomicU64, Ordering};
 
 /// Words of a cell.
 pub(super) const KEY_FIRST: usize = 0;
 pub(super) const KEY_SECOND: usize = 1;
-/// A bucket's arrival time, or what a budget used.
+/// A bucket's arrival time; of a budget its base and what it used.
 pub(super) const STATE: usize = 2;
 /// Where a budget's window ends; 0 in a bucket.
 pub(super) const WINDOW_END: usize = 3;
@@ -16,10 +16,16 @@ pub(super) const WINDOW_END: usize = 3;
 pub(crate) const IN_FLIGHT: u64 = u64::MAX;
 /// A bit for each threshold that was told of.
 pub(super) const WARNED: usize = 4;
+/// Of a bucket: that of the limits that wrote it.
 pub(super) const GENERATION: usize = 5;
+/// Of a budget, in its place: above every state that a budget of this cell has gone down from or ended with.
+pub(super) const HIGH: usize = 5;
 /// In the first cell of a stripe: until when cells of the stripe that gave their places away said something.
 pub(super) const FLOOR: usize = 6;
+/// Of a bucket: in which time one unit comes back.
 pub(super) const INTERVAL: usize = 7;
+/// Of a budget, in its place: the state at which nothing is used.
+pub(super) const BASE: usize = 7;
 
 /// The state of a cell that is about to be another's: nothing fits it.
 pub(super) const FROZEN: u64 = u64::MAX;
@@ -41,10 +47,11 @@ pub(crate) enum Taken {
 
 /// A bucket says something until its arrival time, a budget until its window ends, a count of what is in flight as long
 /// as it is not 0.
-pub(super) fn says_until(state: u64, window_end_ns: u64) -> u64 {
+pub(super) fn says_until(words: &[u64; CELL_WORDS]) -> u64 {
+    let [_, _, state, window_end_ns, _, _, _, base] = *words;
     match window_end_ns {
         0 => state,
-        IN_FLIGHT if state == 0 => 0,
+        IN_FLIGHT if state == base => 0,
         _ => window_end_ns,
     }
 }
@@ -83,20 +90,69 @@ impl Cell<'_> {
         is_its && self.load(KEY_SECOND) == self.key.second && !is_frozen(self.state())
     }
 
-    /// Replaces the state word as long as it is what it was, and looks at the key again: a change is undone if the
-    /// cell has become another's.
+    /// Replaces the state word as long as it is what it was. It was read before the key is looked at here: so it is
+    /// this key's, and since no life of a cell has a state of an earlier one, the change is made in this key's or nowhere.
     #[inline(always)]
     pub(crate) fn take(&self, old: u64, new: u64) -> Taken {
-        match (self.replace(old, new), self.is_own()) {
-            (true, true) => Taken::Done,
-            (false, true) => Taken::Changed,
-            (true, false) => {
-                // Others may have changed it further meanwhile: what was put on is taken off.
-                let by = new.wrapping_sub(old);
-                self.update(|state| state.wrapping_sub(by));
-                Taken::Gone
+        match self.is_own() {
+            false => Taken::Gone,
+            true if self.replace(old, new) => Taken::Done,
+            true => Taken::Changed,
+        }
+    }
+
+    /// Whether it counts a budget, not a bucket.
+    pub(super) fn is_budget(&self) -> bool {
+        self.load(WINDOW_END) != 0
+    }
+
+    /// What a budget used.
+    pub(crate) fn used(&self) -> u64 {
+        match self.state() {
+            FROZEN => 0,
+            state => state.saturating_sub(self.load(BASE)),
+        }
+    }
+
+    /// The state of a budget that used so much.
+    pub(crate) fn state_of(&self, used: u64) -> u64 {
+        self.load(BASE).saturating_add(used)
+    }
+
+    /// Changes what this key's cell holds, if it is still its; `change` is given the state.
+    pub(crate) fn change(&self, change: impl Fn(u64) -> u64) {
+        loop {
+            let old = self.state();
+            if is_frozen(old) {
+                return;
             }
-            (false, false) => Taken::Gone,
+            let new = change(old);
+            self.note_before(old, new);
+            if self.take(old, new) != Taken::Changed {
+                return;
+            }
+        }
+    }
+
+    /// Notes a state that a budget is about to go down from.
+    pub(crate) fn note_before(&self, old: u64, new: u64) {
+        if new < old {
+            self.note_high(old);
+        }
+    }
+
+    /// Notes that a budget has had this state.
+    pub(super) fn note_high(&self, state: u64) {
+        if let Some(high) = self.words.get(HIGH).filter(|_| self.is_budget()) {
+            high.fetch_max(state.saturating_add(1), Ordering::AcqRel);
+        }
+    }
+
+    /// The first state that no budget's life of this cell has had.
+    pub(super) fn next_base(&self) -> u64 {
+        match self.is_budget() {
+            true => self.load(HIGH),
+            false => 0,
         }
     }
 
@@ -159,8 +215,8 @@ impl Cell<'_> {
         })
     }
 
-    /// Changes the state word, unless the cell is about to be another's.
-    pub(crate) fn update(&self, change: impl Fn(u64) -> u64) {
+    /// Changes the state word, under the stripe's lock or where nobody else is.
+    pub(super) fn update(&self, change: impl Fn(u64) -> u64) {
         loop {
             let old = self.state();
             if is_frozen(old) || self.replace(old, change(old)) {

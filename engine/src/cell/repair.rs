@@ -87,8 +87,9 @@ impl<'t> Cells<'t> {
             let key = [cell.load(KEY_FIRST), cell.load(KEY_SECOND)];
             let counts = key[0] >= RESERVED_KEYS && cell.load(WINDOW_END) == IN_FLIGHT;
             let is = held.get(&key).copied().unwrap_or(0);
-            if counts && cell.state() != is {
-                cell.store(STATE, is);
+            if counts && cell.used() != is {
+                cell.note_high(cell.state());
+                cell.store(STATE, cell.state_of(is));
                 wrong += 1;
             }
         }
@@ -108,10 +109,9 @@ impl<'t> Cells<'t> {
 impl Cell<'_> {
     /// Takes over what another cell of the same key counted.
     fn merge(&self, other: &Cell<'_>) {
-        let (counted, is_budget) = (other.state(), other.load(WINDOW_END) != 0);
-        self.update(|state| match is_budget {
-            true => state.saturating_add(counted),
-            false => state.max(counted),
+        self.update(|state| match other.is_budget() {
+            true => state.saturating_add(other.used()),
+            false => state.max(other.state()),
         });
     }
 }

@@ -87,7 +87,7 @@ fn ask<Store: StateStore<Key = NotKeyed>>(
 /// Gives back what a check took: the arrival time moves back by as many intervals.
 pub(crate) fn give_back(cell: Cell<'_>, parameters: Parameters, amount: u32) {
     let span = parameters.interval_ns.saturating_mul(u64::from(amount));
-    cell.update(|arrival| arrival.saturating_sub(span).max(1));
+    cell.change(|arrival| arrival.saturating_sub(span).max(1));
 }
 
 /// Units that could be taken now.

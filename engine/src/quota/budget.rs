@@ -3,11 +3,11 @@
 //! The state word is what was used. A window's start is part of its cell's key: two windows never share a cell, and
 //! nothing rolls over.
 
+use crate::atomic::{AtomicU64, Ordering, fence};
 use crate::cell::{Cell, IN_FLIGHT, Parameters, Taken};
 use crate::now::Now;
 use crate::quota::bucket::Check;
 use crate::quota::window::{Period, Window, Windows};
-use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 /// Nobody knows when what is in flight lands: when to come again is a guess.
 const IN_FLIGHT_WAIT_NS: u64 = 1_000_000_000;
@@ -21,7 +21,8 @@ pub(crate) fn check(
     take: bool,
 ) -> Check {
     loop {
-        let used = cell.map_or(0, |cell| cell.state());
+        let state = cell.map_or(0, |cell| cell.state());
+        let used = cell.map_or(0, |cell| state.saturating_sub(cell.state_of(0)));
         let sum = used.saturating_add(amount);
         if sum > parameters.most {
             return match amount > parameters.most {
@@ -32,7 +33,7 @@ pub(crate) fn check(
                 false => Check::Later { wait_ns: window.end_ns.saturating_sub(now_ns) },
             };
         }
-        match cell.filter(|_| take).map(|cell| cell.take(used, sum)) {
+        match cell.filter(|_| take).map(|cell| cell.take(state, cell.state_of(sum))) {
             None | Some(Taken::Done) => return Check::Fits,
             Some(Taken::Gone) => return Check::Gone,
             Some(Taken::Changed) => {}
@@ -42,12 +43,12 @@ pub(crate) fn check(
 
 /// Gives back what a check took.
 pub(crate) fn give_back(cell: Cell<'_>, amount: u64) {
-    cell.update(|used| used.saturating_sub(amount));
+    cell.change(|state| state.saturating_sub(amount).max(cell.state_of(0)));
 }
 
 /// Units that could be taken now.
 pub(crate) fn remaining(cell: Option<Cell<'_>>, parameters: Parameters) -> u64 {
-    parameters.most.saturating_sub(cell.map_or(0, |cell| cell.state()))
+    parameters.most.saturating_sub(cell.map_or(0, |cell| cell.used()))
 }
 
 /// The window that is now, remembered: a calendar is asked once a window, not once a request.

@@ -15,6 +15,8 @@ pub struct Standing {
     pub used: u64,
     pub of: u64,
     pub remaining: u64,
+    /// What open reservations hold of it.
+    pub held: u64,
     /// As `Quotas::reset_ms`.
     pub reset_ms: Option<u64>,
 }
@@ -54,10 +56,11 @@ impl Quotas {
         let (of, remaining) = (self.of(limit), compiled.remaining(cell, false, now.0));
         let used = match &compiled.window {
             None => of.saturating_sub(remaining),
-            Some(_) => cell.map_or(0, |cell| cell.state()),
+            Some(_) => cell.map_or(0, |cell| cell.used()),
         };
         let own = LimitUse { limit, remaining, mode: compiled.mode, exceeded: false, warned: 0 };
-        Some(Standing { used, of, remaining, reset_ms: self.reset_ms(&own, now) })
+        let held = cells.held_of(key);
+        Some(Standing { used, of, remaining, held, reset_ms: self.reset_ms(&own, now) })
     }
 
     /// Gives back at most so many units of what a counter used, and says how it stands then.

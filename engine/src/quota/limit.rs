@@ -479,6 +479,16 @@ impl Quotas {
         Some(ns.div_ceil(1_000_000))
     }
 
+    /// When a budget's window ends, as people say it in its zone; `None` of what has no window with an end.
+    pub fn resets_shown(&self, limit: u16, at: Now) -> Option<String> {
+        let limit = usize::from(limit);
+        let window = self.limits.get(limit)?.window.as_ref().filter(|window| !window.is_open())?;
+        match &self.terms.get(limit)?.capacity {
+            Capacity::Budget(budget) => Some(budget.windows.shown_from(window.at(at)?.end_ns, at)),
+            Capacity::Bucket(_) => None,
+        }
+    }
+
     /// The values of a limit's dimensions, as text.
     pub(crate) fn values_text(&self, limit: u16, slots: &[Value<'_>]) -> Vec<String> {
         let limit = self.limits.get(usize::from(limit));

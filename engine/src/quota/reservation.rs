@@ -16,12 +16,12 @@ pub use place::RESERVATION_WORDS;
 pub(crate) use place::{Held, Kind, MeterHash};
 pub use usage::{Usage, UsageLine};
 
-use crate::cell::Cells;
+use crate::atomic::{AtomicU64, Ordering};
+use crate::cell::{Cells, Key};
 use crate::now::Now;
 use crate::quota::settle::{SettleCode, Settlement, True};
 use crate::request::Amount;
 use place::{Phase, Place, Turn};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Reservations that are looked at before the table counts as full.
 const PROBES_MAX: usize = 256;
@@ -238,6 +238,13 @@ impl<'t> Cells<'t> {
         places.map(|place| (place, place.turn())).filter(|(_, was)| {
             matches!(was.phase, Phase::Filling | Phase::Charging) && is_left(was.member)
         })
+    }
+
+    /// What open reservations hold of one cell. Walks the whole table.
+    pub(crate) fn held_of(&self, key: Key) -> u64 {
+        let places = self.reservations().into_iter().flat_map(Reservations::places);
+        let held = places.filter(|place| place.turn().phase == Phase::Held).flat_map(Place::held);
+        held.filter(|held| held.key == key).map(|held| held.amount).sum()
     }
 
     /// How many reservations are held. Walks the whole table: for status, never for a decision.

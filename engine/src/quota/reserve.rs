@@ -207,7 +207,7 @@ impl Quotas {
             }
             let cell = Quotas::key(limit, ask, hashes).and_then(|key| ask.cells.find(key));
             if let Some(cell) = cell {
-                let (reached, fallen) = thresholds(cell.state(), terms);
+                let (reached, fallen) = thresholds(cell.used(), terms);
                 limit_use.warned = cell.warn(reached, fallen);
             }
         }

@@ -93,12 +93,17 @@ impl Held {
                 return 0;
             }
             let (new, uncharged) = match self.kind {
-                Kind::Budget | Kind::InFlight => used(state, (from, to), self.cap),
+                Kind::Budget | Kind::InFlight => {
+                    let base = cell.state_of(0);
+                    let (used, uncharged) = used(state.saturating_sub(base), (from, to), self.cap);
+                    (base + used, uncharged)
+                }
                 Kind::Bucket { interval_ns } => {
                     let interval_ns = cell.interval_ns().unwrap_or(interval_ns);
                     arrival(state, (from, to), self.cap, (interval_ns, now_ns))
                 }
             };
+            cell.note_before(state, new);
             match cell.take(state, new) {
                 Taken::Done => return uncharged,
                 Taken::Gone => return 0,

@@ -72,6 +72,22 @@ impl Windows {
         format!("{} {zone}", there.strftime("%-d %B %Y, %H:%M"))
     }
 
+    /// The same as short as it can be told from now, such as `14:00`, `tomorrow 00:00` or `1 Jan 00:00`.
+    pub fn shown_from(&self, moment_ns: u64, now: Now) -> String {
+        let there = |ns: u64| {
+            let moment = Timestamp::from_nanosecond(i128::from(ns)).unwrap_or_default();
+            moment.to_zoned_datetime(self.zone.clone())
+        };
+        let (moment, now) = (there(moment_ns), there(now.0));
+        let form = match moment.date() {
+            day if day == now.date() => "%H:%M",
+            day if now.date().tomorrow().is_ok_and(|next| next == day) => "tomorrow %H:%M",
+            day if day.year() - now.date().year() > 1 => "%-d %b %Y",
+            _ => "%-d %b %H:%M",
+        };
+        moment.strftime(form).to_string()
+    }
+
     /// The window that holds a moment; `None` in the last window that nanoseconds in 64 bits reach, in the year 2554.
     pub fn at(&self, now: Now) -> Option<Window> {
         if let Period::Seconds(seconds) = self.period {
@@ -145,6 +161,21 @@ mod tests {
     fn at(text: &str) -> Now {
         let moment: Timestamp = text.parse().unwrap();
         Now(u64::try_from(moment.as_nanosecond()).unwrap())
+    }
+
+    #[test]
+    fn a_moment_is_told_as_short_as_it_can_be() {
+        for (zone, now, moment, expected) in [
+            ("UTC", "2026-11-26T13:00:00Z", "2026-11-26T14:00:00Z", "14:00"),
+            ("UTC", "2026-11-26T13:00:00Z", "2026-11-27T00:00:00Z", "tomorrow 00:00"),
+            // In the zone it is tomorrow already.
+            ("Asia/Tokyo", "2026-11-26T16:00:00Z", "2026-11-27T15:00:00Z", "tomorrow 00:00"),
+            ("Europe/Berlin", "2026-11-26T13:00:00Z", "2026-12-31T23:00:00Z", "1 Jan 00:00"),
+            ("UTC", "2026-11-26T13:00:00Z", "2029-01-01T00:00:00Z", "1 Jan 2029"),
+        ] {
+            let windows = Windows::new(Period::Day, zone).unwrap();
+            assert_eq!(windows.shown_from(at(moment).0, at(now)), expected, "{now} {moment}");
+        }
     }
 
     /// Both sides of each edge, as table rows.

@@ -161,6 +161,24 @@ impl Recent {
         asked.map(|kept| kept.request.clone())
     }
 
+    /// Tells of each refusal since a moment: its reason, and the limit that refused, where one did.
+    pub(crate) fn refused_since(
+        &self,
+        since: Now,
+        tenant: Option<&str>,
+        mut tell: impl FnMut(&'static str, String),
+    ) {
+        for kept in self.kept.iter().rev().take_while(|kept| kept.at >= since) {
+            let is_asked = tenant.is_none_or(|tenant| tenant == kept.tenant);
+            if !is_asked || kept.decision.is_allow() {
+                continue;
+            }
+            let limit = kept.state.as_ref().zip(kept.decision.binding);
+            let limit = limit.map_or("", |(state, limit)| state.quotas().id(limit));
+            tell(kept.decision.reason.name(), limit.to_owned());
+        }
+    }
+
     /// The number of the newest.
     pub(crate) fn count(&self) -> u64 {
         self.count

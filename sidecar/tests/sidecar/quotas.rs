@@ -94,6 +94,17 @@ fn counters_are_shown_and_given_back() {
     let shown: Vec<_> = top.iter().map(shown).collect();
     let calls = ("calls".to_owned(), "alice".to_owned(), 3, 3);
     assert_eq!(shown, [calls, ("rate".to_owned(), String::new(), 3, 9)]);
+    assert!(top[0].resets.as_deref().is_some_and(|at| at.starts_with("1 Jan")), "{top:?}");
+    assert_eq!(top[1].resets, None);
+    let all = ask(&sidecar, &QuotaAsked::Top { tenant: None });
+    let [acme] = all.tenants.as_slice() else { panic!("{all:?}") };
+    assert_eq!((acme.tenant.as_str(), acme.version.as_str()), ("acme", "1.1"));
+    assert_eq!((acme.allowed, acme.denied), (3, 1));
+    // Within a second of the refusal: it may be over on a slow machine.
+    for denied in &all.denied {
+        let found = (denied.reason.as_str(), denied.count, denied.most.as_str());
+        assert_eq!(found, ("quota-exceeded", 1, "calls"));
+    }
     assert!(
         ask(&sidecar, &QuotaAsked::Top { tenant: Some("beta".to_owned()) }).counters.is_empty()
     );

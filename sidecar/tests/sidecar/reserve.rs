@@ -6,6 +6,7 @@ use std::io::Write;
 use tollgate_engine::{Amount, Reserve};
 use tollgate_proto::authzen::Settle;
 use tollgate_proto::frame::{self, kind};
+use tollgate_proto::quota::{QuotaAsked, QuotaBody};
 
 const LIMITS: &str = r#"
 [[limit]]
@@ -47,6 +48,18 @@ fn evaluate(sidecar: &Sidecar, resource: &str, context: &Json) -> Json {
 
 fn left(sidecar: &Sidecar) -> u64 {
     evaluate(sidecar, "/v1/x", &json!({"quota": {}}))["limits"][0]["remaining"].as_u64().unwrap()
+}
+
+/// What open reservations hold of alice's tokens.
+fn held(sidecar: &Sidecar) -> u64 {
+    let (tenant, limit) = ("acme".to_owned(), "tokens-per-day".to_owned());
+    let asked = QuotaAsked::Show { tenant, limit, key: vec!["alice".to_owned()] };
+    let mut out = Vec::new();
+    frame::put_frame(&mut out, kind::QUOTA, 3, &serde_json::to_vec(&asked).unwrap());
+    let mut stream = sidecar.connect();
+    stream.write_all(&out).unwrap();
+    let (_, _, body) = read_frame(&mut stream).unwrap();
+    serde_json::from_slice::<QuotaBody>(&body).unwrap().counters[0].held
 }
 
 fn settle(sidecar: &Sidecar, body: &Json) -> (u16, Json) {
@@ -145,8 +158,9 @@ fn a_settle_that_is_none_says_what_is_wrong() {
             (400, &pointer.into())
         );
     }
+    assert_eq!(held(&sidecar), 400);
     assert_eq!(settle(&sidecar, &json!({"reservation": id, "release": true})).0, 200);
-    assert_eq!(left(&sidecar), 1_000);
+    assert_eq!((left(&sidecar), held(&sidecar)), (1_000, 0));
 }
 
 #[test]

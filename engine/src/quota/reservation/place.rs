@@ -4,9 +4,9 @@
 //! behind it the line says the new amount: of a place whose owner is gone at most one line is in doubt, and of that one
 //! the smaller of both amounts is believed. So whoever settles next charges too much at most.
 
+use crate::atomic::{AtomicU64, Ordering};
 use crate::bounds::LIMITS_PER_REQUEST_MAX;
 use crate::cell::{CELL_WORDS, Key};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Words of one place: a line of its own, then a line for each limit that it holds something of.
 pub const RESERVATION_WORDS: usize = CELL_WORDS * (1 + LIMITS_PER_REQUEST_MAX);
