@@ -54,18 +54,38 @@ pub(crate) struct Show {
 pub(crate) struct Set {
     #[command(flatten)]
     one: One,
-    /// Give back all that it used
-    #[arg(long, conflicts_with = "give_back", required_unless_present = "give_back")]
-    reset: bool,
-    /// Give back so many units, at most what it used
-    #[arg(long, value_name = "N")]
-    give_back: Option<u64>,
+    #[command(flatten)]
+    change: Change,
+    /// How long an override holds, such as 90s, 15min, 6h or 30d
+    #[arg(long = "for", value_name = "TIME", value_parser = time_ms, requires = "amount")]
+    for_ms: Option<u64>,
     /// Why; it stands in the audit
     #[arg(long)]
     reason: String,
     /// Print how it stands then as a JSON object
     #[arg(long)]
     json: bool,
+}
+
+/// What is changed; one of these.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Change {
+    /// Give back all that it used
+    #[arg(long)]
+    reset: bool,
+    /// Give back so many units, at most what it used
+    #[arg(long, value_name = "N")]
+    give_back: Option<u64>,
+    /// Grant a budget so many units more in its present window
+    #[arg(long, value_name = "N")]
+    top_up: Option<u64>,
+    /// Give a budget this amount instead of its limit's, for the time that --for says
+    #[arg(long = "override", value_name = "AMOUNT", id = "amount", requires = "for_ms")]
+    amount: Option<u64>,
+    /// End its override
+    #[arg(long)]
+    end_override: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -113,10 +133,22 @@ fn show(places: &Places, one: &One, json: bool) -> Result<(), (Exit, String)> {
 }
 
 fn set(places: &Places, arguments: &Set) -> Result<(), (Exit, String)> {
-    let Set { one, give_back, reason, json, .. } = arguments;
+    let Set { one, change, for_ms, reason, json } = arguments;
     let (tenant, limit, key) = (one.tenant(places)?, one.limit.clone(), one.key.clone());
-    let (amount, reason) = (*give_back, reason.clone());
-    let asked = QuotaAsked::GiveBack { tenant, limit, key, amount, reason };
+    let reason = reason.clone();
+    let asked = match *change {
+        Change { top_up: Some(amount), .. } => {
+            QuotaAsked::TopUp { tenant, limit, key, amount, reason }
+        }
+        Change { amount: Some(amount), .. } => {
+            let for_ms = for_ms.unwrap_or_default();
+            QuotaAsked::Override { tenant, limit, key, amount, for_ms, reason }
+        }
+        Change { end_override: true, .. } => QuotaAsked::EndOverride { tenant, limit, key, reason },
+        Change { give_back: amount, .. } => {
+            QuotaAsked::GiveBack { tenant, limit, key, amount, reason }
+        }
+    };
     print_one(&ask(places, &asked)?, *json);
     Ok(())
 }
@@ -205,6 +237,16 @@ fn as_json(counter: &CounterBody) -> Json {
     serde_json::to_value(counter).unwrap_or_default()
 }
 
+/// Milliseconds of a time with its unit.
+fn time_ms(text: &str) -> Result<u64, String> {
+    let said = || format!("expected a time such as 90s, 15min, 6h or 30d, got `{text}`");
+    let units = [("min", 60_000), ("s", 1_000), ("h", 3_600_000), ("d", 86_400_000)];
+    let unit = units.into_iter().find_map(|(unit, ms)| Some((text.strip_suffix(unit)?, ms)));
+    let (count, ms) = unit.ok_or_else(said)?;
+    let ms = count.parse::<u64>().ok().and_then(|count| count.checked_mul(ms));
+    ms.filter(|ms| *ms > 0).ok_or_else(said)
+}
+
 /// Digits in groups of three.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -233,6 +275,18 @@ fn duration(ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_has_a_unit() {
+        for (text, expected) in
+            [("90s", 90_000), ("15min", 900_000), ("6h", 21_600_000), ("1d", 86_400_000)]
+        {
+            assert_eq!(time_ms(text), Ok(expected));
+        }
+        for text in ["", "5", "s", "0s", "-1s", "1.5h", "5m", "99999999999999999999d"] {
+            assert!(time_ms(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn numbers_and_times_are_read_at_a_glance() {

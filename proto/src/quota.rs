@@ -23,6 +23,19 @@ pub enum QuotaAsked {
         /// Why; for the audit.
         reason: String,
     },
+    /// Grants a budget's counter so many units more, in its present window.
+    TopUp { tenant: String, limit: String, key: Vec<String>, amount: u64, reason: String },
+    /// Gives a budget's counter this amount instead of its limit's, for so long.
+    Override {
+        tenant: String,
+        limit: String,
+        key: Vec<String>,
+        amount: u64,
+        for_ms: u64,
+        reason: String,
+    },
+    /// Ends the override of a counter.
+    EndOverride { tenant: String, limit: String, key: Vec<String>, reason: String },
     /// Looks at every cell and reservation of the region, and puts right what is wrong if `repair`.
     Doctor { repair: bool },
 }
@@ -46,6 +59,9 @@ pub struct CounterBody {
     /// Until it is whole again; missing where nobody knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reset_ms: Option<u64>,
+    /// Until when its amount is another than its limit's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub override_until_ms: Option<u64>,
     /// When a budget's window ends, in its zone, such as `tomorrow 00:00`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resets: Option<String>,

@@ -8,6 +8,7 @@ use crate::http::HttpDoor;
 use crate::journal::{Inbox, Writer};
 use crate::loader::Loader;
 use crate::metrics::Metrics;
+use crate::overrides::Overrides;
 use crate::region;
 use crate::searches::Searches;
 use crate::shared::Shared;
@@ -70,6 +71,7 @@ pub(crate) fn run(config: &Config) -> Result<(), String> {
         statuses: ArcSwap::default(),
         cells,
         journal: inbox,
+        overrides: Overrides::load(Arc::clone(&state)).map_err(|error| error.to_string())?,
         clock,
         metrics,
         thresholds: Thresholds::new(),
@@ -80,6 +82,7 @@ pub(crate) fn run(config: &Config) -> Result<(), String> {
     policies.look();
     let mut snapshots = Snapshots::new(Arc::clone(&shared), state, Arc::clone(&journal));
     snapshots.restore();
+    shared.overrides.apply(&shared);
     let writer = Writer { shared: Arc::clone(&shared), journal, notes, failed: false };
     let drain = Drain::open(Arc::clone(&shared), random_bytes()?)?;
     let (stop_drain, drain_stopped) = channel::<()>();

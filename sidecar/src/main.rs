@@ -30,6 +30,7 @@ mod journal;
 mod loader;
 mod log;
 mod metrics;
+mod overrides;
 mod peers;
 mod probe;
 mod quotas;

@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::decisions::{Decisions, Made, Recalled};
 use crate::journal::{Inbox, Written};
 use crate::metrics::{Door, Metrics};
+use crate::overrides::Overrides;
 use crate::searches::Searches;
 use crate::status::TenantStatus;
 use crate::table::{Table, Tally};
@@ -40,6 +41,7 @@ pub(crate) struct Shared {
     pub(crate) statuses: ArcSwap<Vec<TenantStatus>>,
     pub(crate) cells: Region,
     pub(crate) journal: Inbox,
+    pub(crate) overrides: Overrides,
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
     pub(crate) searches: Searches,

@@ -91,6 +91,7 @@ impl Snapshots {
         while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
             let began = Instant::now();
             self.shared.expire_reservations();
+            self.shared.overrides.apply(&self.shared);
             self.write();
             interval = INTERVAL.max(began.elapsed() * REST);
         }

@@ -56,8 +56,8 @@ impl Thresholds {
                     key: state.limit_values(request, own.limit).join(","),
                     window_ns: terms.window_start_ns(decision.at),
                     percent: *percent,
-                    used: quotas.of(own.limit).saturating_sub(own.remaining),
-                    of: quotas.of(own.limit),
+                    used: own.of.saturating_sub(own.remaining),
+                    of: own.of,
                 };
                 dropped.increment(u64::from(self.0.force_push(event).is_some()));
             }

@@ -3,6 +3,7 @@
 //! A write that failed leaves a database that may refuse everything that follows, also when the
 //! disk has room again: it is closed, and the next write opens it anew.
 
+use crate::manifest;
 use rocksdb::{
     ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, ErrorKind, IteratorMode,
     LogLevel, Options, WriteBatch, WriteOptions,
@@ -192,6 +193,7 @@ fn handle<'d>(db: &'d DB, family: &str) -> Result<&'d rocksdb::ColumnFamily, Sto
 }
 
 fn open(path: &Path, families: &[&str]) -> Result<DB, StoreError> {
+    manifest::check(path)?;
     let mut options = Options::default();
     options.create_if_missing(true);
     options.create_missing_column_families(true);

@@ -19,6 +19,7 @@
 mod bundles;
 mod database;
 mod journal;
+mod manifest;
 mod state;
 
 pub use bundles::{Accepted, Bundles};

@@ -1,5 +1,5 @@
-//! What counters hold, as of the last second; beside them the secret of their keys and a second copy
-//! of the floors, should the bundles be lost.
+//! What counters hold, as of the last second; beside them the secret of their keys, what single counters
+//! have instead of their limit's amount, and a second copy of the floors, should the bundles be lost.
 
 use crate::bundles::{floor_bytes, floor_of};
 use crate::database::{Change, Database, Opened, StoreError};
@@ -10,6 +10,7 @@ use tollgate_engine::cell::{CELL_WORDS, TableSecret};
 const CELLS: &str = "cells";
 const FLOORS: &str = "floors";
 const META: &str = "meta";
+const OVERRIDES: &str = "overrides";
 const SECRET: &[u8] = b"secret";
 /// Words of a cell that are its key.
 const KEY_WORDS: usize = 2;
@@ -24,7 +25,7 @@ impl State {
     /// # Errors
     /// The disk refuses. A corrupt database is set aside instead: its counters begin anew.
     pub fn open(path: &Path) -> Result<Opened<State>, StoreError> {
-        let opened = Database::open(path, &[CELLS, FLOORS, META])?;
+        let opened = Database::open(path, &[CELLS, FLOORS, META, OVERRIDES])?;
         Ok(Opened { database: State(opened.database), set_aside: opened.set_aside })
     }
 
@@ -87,6 +88,22 @@ impl State {
         let keys = bytes.iter().filter_map(|cell| cell.get(..KEY_WORDS * 8));
         let changes: Vec<Change<'_>> = keys.map(|key| (CELLS, key, None)).collect();
         self.0.write(&changes, false)
+    }
+
+    /// Keeps what a counter has instead of its limit's amount, under its name, or forgets it.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn put_override(&self, name: &[u8], content: Option<&[u8]>) -> Result<(), StoreError> {
+        self.0.write(&[(OVERRIDES, name, content)], true)
+    }
+
+    /// Every override that can be read; how many could not.
+    ///
+    /// # Errors
+    /// The database cannot be read at all.
+    pub fn overrides(&self, visit: &mut dyn FnMut(&[u8])) -> Result<usize, StoreError> {
+        self.0.all(OVERRIDES, &mut |_, content| visit(content))
     }
 
     /// Keeps a second copy of a floor.

@@ -139,6 +139,22 @@ fn cells_and_their_secret_survive() {
 }
 
 #[test]
+fn a_manifest_that_would_be_read_for_ever_is_corrupt() {
+    let folder = Folder::new("manifest");
+    let path = folder.0.join("state");
+    drop(State::open(&path).unwrap());
+    for kind in [5, 8, 9, 130, 255] {
+        let current = std::fs::read_to_string(path.join("CURRENT")).unwrap();
+        let manifest = path.join(current.trim());
+        let mut bytes = std::fs::read(&manifest).unwrap();
+        bytes[6] = kind;
+        std::fs::write(&manifest, bytes).unwrap();
+        let (_, error) = State::open(&path).unwrap().set_aside.unwrap();
+        assert!(error.to_string().contains(&format!("type {kind}")), "{error}");
+    }
+}
+
+#[test]
 fn a_damaged_database_of_bundles_never_gives_a_wrong_answer() {
     let folder = Folder::new("bundles");
     let (whole, changed) = (folder.0.join("whole"), folder.0.join("changed"));

@@ -131,6 +131,7 @@ mod tests {
             held: 0,
             reset_ms: None,
             resets: None,
+            override_until_ms: None,
         };
         let now = QuotaBody {
             tenants: vec![tenant("beta"), tenant("acme")],

@@ -210,6 +210,7 @@ mod tests {
             remaining: of - used,
             held,
             reset_ms: Some(100),
+            override_until_ms: None,
             resets: (limit == "tokens").then(|| "1 Jan 00:00".to_owned()),
         }
     }

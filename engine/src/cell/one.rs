@@ -14,7 +14,7 @@ pub(super) const STATE: usize = 2;
 pub(super) const WINDOW_END: usize = 3;
 /// The end of the only window of what is in flight.
 pub(crate) const IN_FLIGHT: u64 = u64::MAX;
-/// A bit for each threshold that was told of.
+/// A bit for each threshold that was told of; above them what was granted beyond the limit, or taken off it.
 pub(super) const WARNED: usize = 4;
 /// Of a bucket: that of the limits that wrote it.
 pub(super) const GENERATION: usize = 5;
@@ -26,6 +26,11 @@ pub(super) const FLOOR: usize = 6;
 pub(super) const INTERVAL: usize = 7;
 /// Of a budget, in its place: the state at which nothing is used.
 pub(super) const BASE: usize = 7;
+
+/// Bits of `WARNED` below what was granted.
+const GRANTED_SHIFT: u32 = 8;
+/// Units that can be granted to a counter, or taken off it.
+const GRANTED_MAX: i64 = (1 << 55) - 1;
 
 /// The state of a cell that is about to be another's: nothing fits it.
 pub(super) const FROZEN: u64 = u64::MAX;
@@ -154,6 +159,21 @@ impl Cell<'_> {
             true => self.load(HIGH),
             false => 0,
         }
+    }
+
+    /// Units that a budget has beyond its limit in its window; less than 0 if it has fewer.
+    pub(crate) fn granted(&self) -> i64 {
+        self.load(WARNED).cast_signed() >> GRANTED_SHIFT
+    }
+
+    /// Grants so many units, instead of what was granted before.
+    pub(crate) fn grant(&self, granted: i64) {
+        let Some(word) = self.words.get(WARNED) else { return };
+        let granted = granted.clamp(-GRANTED_MAX, GRANTED_MAX).cast_unsigned() << GRANTED_SHIFT;
+        let told = |old: u64| old & ((1 << GRANTED_SHIFT) - 1);
+        // Always `Some`: what was told of stays.
+        let _ =
+            word.fetch_update(Ordering::AcqRel, Ordering::Acquire, |old| Some(told(old) | granted));
     }
 
     /// Every word.

@@ -24,8 +24,9 @@ pub(crate) fn check(
         let state = cell.map_or(0, |cell| cell.state());
         let used = cell.map_or(0, |cell| state.saturating_sub(cell.state_of(0)));
         let sum = used.saturating_add(amount);
-        if sum > parameters.most {
-            return match amount > parameters.most {
+        let most = most(cell, parameters);
+        if sum > most {
+            return match amount > most {
                 // What was read may have been another's.
                 _ if cell.is_some_and(|cell| !cell.is_own()) => Check::Gone,
                 true => Check::Never,
@@ -46,9 +47,14 @@ pub(crate) fn give_back(cell: Cell<'_>, amount: u64) {
     cell.change(|state| state.saturating_sub(amount).max(cell.state_of(0)));
 }
 
+/// The most that may be used in the window.
+pub(crate) fn most(cell: Option<Cell<'_>>, parameters: Parameters) -> u64 {
+    parameters.most.saturating_add_signed(cell.map_or(0, |cell| cell.granted()))
+}
+
 /// Units that could be taken now.
 pub(crate) fn remaining(cell: Option<Cell<'_>>, parameters: Parameters) -> u64 {
-    parameters.most.saturating_sub(cell.map_or(0, |cell| cell.used()))
+    most(cell, parameters).saturating_sub(cell.map_or(0, |cell| cell.used()))
 }
 
 /// The window that is now, remembered: a calendar is asked once a window, not once a request.

@@ -53,14 +53,30 @@ impl Quotas {
     fn standing_of(&self, cells: &Cells<'_>, limit: u16, key: Key, now: Now) -> Option<Standing> {
         let compiled = self.limits.get(usize::from(limit))?;
         let cell = cells.find(key);
-        let (of, remaining) = (self.of(limit), compiled.remaining(cell, false, now.0));
+        let (of, remaining) = (compiled.most(cell), compiled.remaining(cell, false, now.0));
         let used = match &compiled.window {
             None => of.saturating_sub(remaining),
             Some(_) => cell.map_or(0, |cell| cell.used()),
         };
-        let own = LimitUse { limit, remaining, mode: compiled.mode, exceeded: false, warned: 0 };
+        let own =
+            LimitUse { limit, remaining, of, mode: compiled.mode, exceeded: false, warned: 0 };
         let held = cells.held_of(key);
         Some(Standing { used, of, remaining, held, reset_ms: self.reset_ms(&own, now) })
+    }
+
+    /// Grants a budget's counter so many units beyond its limit in the window of a moment, or fewer than it, instead of
+    /// what was granted before; `None` of what is no budget, and where there is no room for the counter.
+    pub fn grant(
+        &self,
+        cells: &Cells<'_>,
+        limit: u16,
+        (values, granted): (&[Value<'_>], i64),
+        now: Now,
+    ) -> Option<Standing> {
+        let compiled = self.limits.get(usize::from(limit))?;
+        let key = compiled.key_of(cells, values, now).filter(|_| compiled.window.is_some())?;
+        compiled.insert(cells, key, now.0)?.grant(granted);
+        self.standing_of(cells, limit, key, now)
     }
 
     /// Gives back at most so many units of what a counter used, and says how it stands then.

@@ -469,7 +469,7 @@ impl Quotas {
     /// too short; 0 if it is whole. `None`: nobody knows when what is in flight comes back.
     pub fn reset_ms(&self, limit_use: &LimitUse, at: Now) -> Option<u64> {
         let limit = self.limits.get(usize::from(limit_use.limit))?;
-        let missing = limit.parameters.most.saturating_sub(limit_use.remaining);
+        let missing = limit_use.of.saturating_sub(limit_use.remaining);
         let ns = match &limit.window {
             _ if missing == 0 => 0,
             None => missing.saturating_mul(limit.parameters.interval_ns),

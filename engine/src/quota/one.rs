@@ -11,6 +11,15 @@ use crate::quota::reservation::Kind;
 use std::num::NonZeroU32;
 
 impl Compiled {
+    /// The most that is ever left of a counter: what was granted to it in its window beyond its limit is counted.
+    #[inline(always)]
+    pub(crate) fn most(&self, cell: Option<Cell<'_>>) -> u64 {
+        match &self.window {
+            None => self.parameters.most,
+            Some(_) => budget::most(cell, self.parameters),
+        }
+    }
+
     pub(crate) fn kind(&self) -> Kind {
         match &self.window {
             None => Kind::Bucket { interval_ns: self.parameters.interval_ns },

@@ -20,6 +20,8 @@ pub struct LimitUse {
     /// Position among the tenant's limits.
     pub limit: u16,
     pub remaining: u64,
+    /// The most that this counter ever has left: the limit's, and what was granted to it beyond.
+    pub of: u64,
     pub mode: Mode,
     /// The amount did not fit: a refusal if hard, a warning if soft.
     pub exceeded: bool,
@@ -36,8 +38,14 @@ pub struct LimitUses {
 
 impl Default for LimitUses {
     fn default() -> LimitUses {
-        let unused =
-            LimitUse { limit: 0, remaining: 0, mode: Mode::Hard, exceeded: false, warned: 0 };
+        let unused = LimitUse {
+            limit: 0,
+            remaining: 0,
+            of: 0,
+            mode: Mode::Hard,
+            exceeded: false,
+            warned: 0,
+        };
         LimitUses { uses: [unused; LIMITS_PER_REQUEST_MAX], count: 0 }
     }
 }
@@ -166,7 +174,8 @@ impl Quotas {
                 true => UNCOUNTED,
                 false => limit.remaining(cell, false, ask.now_ns),
             };
-            if !uses.push(LimitUse { limit: position, remaining, mode, exceeded, warned: 0 }) {
+            let of = limit.most(cell);
+            if !uses.push(LimitUse { limit: position, remaining, of, mode, exceeded, warned: 0 }) {
                 return Err(Refusal::BadRequest);
             }
             if let (true, Some(place)) = (is_taken, pending.get_mut(count)) {
@@ -207,7 +216,7 @@ impl Quotas {
             }
             let cell = Quotas::key(limit, ask, hashes).and_then(|key| ask.cells.find(key));
             if let Some(cell) = cell {
-                let (reached, fallen) = thresholds(cell.used(), terms);
+                let (reached, fallen) = thresholds(cell.used(), limit.most(Some(cell)), terms);
                 limit_use.warned = cell.warn(reached, fallen);
             }
         }
@@ -315,7 +324,7 @@ impl Quotas {
             known,
             meter: ask.cells.meter(&terms.meter),
             kind,
-            cap: limit.parameters.most.saturating_add(terms.overdraft),
+            cap: limit.most(entry.cell).saturating_add(terms.overdraft),
         })
     }
 
@@ -380,8 +389,8 @@ impl Quotas {
 }
 
 /// The thresholds that so much use has reached, and those that it is far below.
-fn thresholds(used: u64, terms: &LimitTerms) -> (u8, u8) {
-    let (used, of) = (u128::from(used) * 100, u128::from(terms.capacity.most()));
+fn thresholds(used: u64, of: u64, terms: &LimitTerms) -> (u8, u8) {
+    let (used, of) = (u128::from(used) * 100, u128::from(of));
     let bits = |is_it: &dyn Fn(u128) -> bool| {
         let bits = terms.warn_at.iter().zip(0..).filter(|(percent, _)| is_it((**percent).into()));
         bits.fold(0, |bits, (_, bit)| bits | 1_u8 << bit)

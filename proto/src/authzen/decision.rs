@@ -64,7 +64,7 @@ impl<'a> DecisionBody<'a> {
         let limits = uses.iter().map(|entry| LimitBody {
             id: id(entry.limit),
             remaining: entry.remaining,
-            of: state.map_or(0, |state| state.quotas().of(entry.limit)),
+            of: entry.of,
             mode: mode_name(entry.mode),
             exceeded: entry.exceeded,
             reset_ms: state.and_then(|state| state.quotas().reset_ms(entry, decision.at)),

@@ -25,7 +25,7 @@ pub fn put_decision(
     for entry in uses {
         put_text(out, state.map_or("", |state| state.quotas().id(entry.limit)));
         out.extend(entry.remaining.to_le_bytes());
-        out.extend(state.map_or(0, |state| state.quotas().of(entry.limit)).to_le_bytes());
+        out.extend(entry.of.to_le_bytes());
         let mode = match entry.mode {
             Mode::Hard => 0,
             Mode::Soft => 1,

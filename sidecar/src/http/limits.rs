@@ -118,7 +118,7 @@ impl<'a> Standing<'a> {
         };
         Some(Standing {
             terms,
-            of: quotas.of(own.limit),
+            of: own.of,
             remaining: own.remaining,
             reset_s: reset_ms.map(|ms| ms.div_ceil(1_000)),
             window_s: window_ns.map(|ns| ns.div_ceil(SECOND_NS).max(1)),

@@ -87,7 +87,7 @@ impl<'a> Refusal<'a> {
         Some(Binding {
             terms: quotas.terms(limit)?,
             own: *own,
-            of: quotas.of(limit),
+            of: own.of,
             asked: quotas.asked(limit, self.request.amounts).unwrap_or(0),
         })
     }
@@ -194,7 +194,7 @@ impl<'a> Refusal<'a> {
                 json!({
                     "id": quotas.id(own.limit),
                     "remaining": own.remaining,
-                    "of": quotas.of(own.limit),
+                    "of": own.of,
                     "reset_ms": quotas.reset_ms(own, decision.at),
                 })
             };

@@ -11,6 +11,7 @@ mod doors;
 mod frame;
 mod h2;
 mod http;
+mod overrides;
 mod quotas;
 mod reserve;
 mod sdks;

@@ -32,7 +32,7 @@ fn start() -> Sidecar {
     Sidecar::start(folder, &[])
 }
 
-fn ask(sidecar: &Sidecar, asked: &QuotaAsked) -> QuotaBody {
+pub(crate) fn ask(sidecar: &Sidecar, asked: &QuotaAsked) -> QuotaBody {
     let mut frame = Vec::new();
     put_frame(&mut frame, kind::QUOTA, 3, &serde_json::to_vec(asked).unwrap());
     let mut stream = sidecar.connect();
@@ -52,7 +52,7 @@ fn give_back(limit: &str, key: &[&str], amount: Option<u64>) -> QuotaAsked {
     QuotaAsked::GiveBack { tenant, limit, key, amount, reason: "a bug of ours".to_owned() }
 }
 
-fn standing(body: &QuotaBody) -> (u64, u64) {
+pub(crate) fn standing(body: &QuotaBody) -> (u64, u64) {
     let [CounterBody { used, remaining, .. }] = body.counters.as_slice() else {
         panic!("{body:?}")
     };
