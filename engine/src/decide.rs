@@ -433,6 +433,13 @@ impl TenantState {
         self.quotas.slots.with(request, ask)
     }
 
+    /// The limits that a request would be counted by, as far as their conditions say.
+    pub fn limits_met(&self, request: &Request<'_>) -> Vec<u16> {
+        let not_met = self.quota_slots(request, |slots| self.quotas.not_met(slots));
+        let all = 0..u16::try_from(self.quotas.len()).unwrap_or(u16::MAX);
+        all.filter(|limit| !not_met.contains(limit)).collect()
+    }
+
     pub fn name(&self) -> &str {
         &self.name
     }

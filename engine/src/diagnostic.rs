@@ -86,6 +86,7 @@ codes! {
     UnusedRole 1176 "unused-role",
     DialectDifference 1177 "dialect-difference",
     UnusedAllowance 1178 "unused-allowance",
+    UnmetLimit 1179 "unmet-limit",
 }
 
 impl Code {
