@@ -16,7 +16,7 @@ use tollgate_engine::{
 };
 use tollgate_proto::bundle::{File, Options, from_files};
 
-const KEYS: usize = 10_000;
+pub(crate) const KEYS: usize = 10_000;
 const CHECKS: usize = 50_000;
 const ROUNDS: usize = 5;
 const RESERVATIONS: usize = 1_024;
@@ -141,7 +141,8 @@ pub(crate) fn profile(count: usize) {
     }
 }
 
-fn ours(stopwatch: &Stopwatch, asked: &[&str], count: usize) -> f64 {
+/// A whole decision with so many buckets.
+pub(crate) fn ours(stopwatch: &Stopwatch, asked: &[&str], count: usize) -> f64 {
     let tenant = tenant(&buckets(count));
     let table = HeapTable::new(KEYS * 4 * count.max(1), TableSecret::new([1, 2]));
     let (cells, mut scratch, mut now) = (table.cells(), Scratch::default(), START_NS);
@@ -152,7 +153,8 @@ fn ours(stopwatch: &Stopwatch, asked: &[&str], count: usize) -> f64 {
     p50(stopwatch, asked, &mut check)
 }
 
-fn limitador(stopwatch: &Stopwatch, asked: &[&str], count: usize) -> f64 {
+/// limitador in memory with as many limits.
+pub(crate) fn limitador(stopwatch: &Stopwatch, asked: &[&str], count: usize) -> f64 {
     let limiter = limitador::RateLimiter::new((KEYS * 4 * count) as u64);
     for at in 0..count {
         let subject = "subject".try_into().expect("an expression");
@@ -169,7 +171,11 @@ fn limitador(stopwatch: &Stopwatch, asked: &[&str], count: usize) -> f64 {
     p50(stopwatch, asked, &mut check)
 }
 
-fn p50(stopwatch: &Stopwatch, asked: &[&str], check: &mut impl FnMut(&str) -> bool) -> f64 {
+pub(crate) fn p50(
+    stopwatch: &Stopwatch,
+    asked: &[&str],
+    check: &mut impl FnMut(&str) -> bool,
+) -> f64 {
     for subject in asked {
         assert!(check(subject), "generous limits refuse nobody");
     }
