@@ -4,6 +4,12 @@ use crate::{Folder, MODEL, ROOT, run, text};
 use serde_json::Value as Json;
 use std::path::Path;
 
+/// A limit that the row below is not for.
+const LIMITS: &str = "[[limit]]\nid = \"large\"\nmeter = \"requests\"\n\
+    bucket = { rate = \"1/s\", burst = 1 }\nwhen = 'r.obj == \"/docs/large\"'\n";
+const TESTS: &str =
+    "tests:\n  - {subject: alice, resource: /docs/1, action: read, expect: allow}\n";
+
 /// Label, model, rows: a folder in which lint finds it.
 pub(crate) fn folders() -> Vec<(&'static str, String, &'static str)> {
     let good = MODEL.to_owned();
@@ -31,6 +37,7 @@ pub(crate) fn folders() -> Vec<(&'static str, String, &'static str)> {
         ),
         ("unused-role", good.clone(), "p, alice, /docs/:id, read, allow\ng, alice, staff\n"),
         ("dialect-difference", good.clone(), "p, alice, /docs/a.b, read, allow\n"),
+        ("unmet-limit", good.clone(), "p, alice, /docs/1, read, allow\n"),
         (
             "unused-allowance",
             good,
@@ -56,11 +63,19 @@ fn every_lint_looks_as_it_should() {
     let mut all = String::new();
     for (label, model, rows) in folders() {
         let folder = write(&model, rows);
+        if label == "unmet-limit" {
+            folder.write("bad/limits.toml", LIMITS.as_bytes());
+            folder.write("bad/tests.yaml", TESTS.as_bytes());
+        }
         let (code, _, shown) = lint(&folder, &["--fail-level", "info"]);
         assert!(shown.contains(&format!("[{label} ")), "{label}: {shown}");
         assert_eq!(code, Some(1), "{label}");
         let (code, ..) = lint(&folder, &[]);
-        assert_eq!(code, Some(i32::from(label != "dialect-difference")), "{label}");
+        assert_eq!(
+            code,
+            Some(i32::from(!["dialect-difference", "unmet-limit"].contains(&label))),
+            "{label}"
+        );
         all.push_str(&format!("── {label}\n{}\n", shown.trim_end()));
     }
     crate::golden("lints.txt", &all);

@@ -181,9 +181,10 @@ impl Cell<'_> {
         std::array::from_fn(|at| self.load(at))
     }
 
-    /// One word for what it holds: another key may have come to the state that this cell had.
+    /// One word for what it holds: another key may have come to the state that this cell had, and a state may stay where
+    /// something is granted.
     pub(super) fn says(&self, state: u64) -> u64 {
-        state ^ self.load(KEY_SECOND)
+        state ^ self.load(KEY_SECOND) ^ self.load(WARNED).rotate_left(u64::BITS / 2)
     }
 
     /// Whether the cell was written under older parameters than these.

@@ -143,13 +143,18 @@ fn an_override_holds_through_windows_and_is_ended() {
 fn an_override_survives_the_process_and_its_region() {
     for loses in [false, true] {
         let sidecar = start(LIMITS);
+        assert_eq!(allowed(&sidecar, "bob", 1), 1);
+        // Once a snapshot has the counter, it must see that something is granted to it.
+        std::thread::sleep(Duration::from_millis(1_500));
+        top_up(&sidecar, "calls", "bob", 4);
         set(&sidecar, "calls", "alice", (9, 3_600_000));
-        let folder = ended(sidecar, Signal::SIGKILL);
+        let folder = ended(sidecar, if loses { Signal::SIGTERM } else { Signal::SIGKILL });
         if loses {
             std::fs::remove_file(folder.join("run/cells.region")).unwrap();
         }
         let sidecar = Sidecar::start(folder, &[]);
         assert_eq!(show(&sidecar, "alice"), (0, 9, 9));
+        assert_eq!(show(&sidecar, "bob"), (1, 7, 6));
         assert_eq!(allowed(&sidecar, "alice", 12), 9);
     }
 }
