@@ -57,7 +57,7 @@ mutants: setup
 torture: setup
 	$(CARGO) build --workspace
 	TORTURE=25 $(CARGO) test --workspace --test sidecar crash:: -- --nocapture
-	TORTURE=30 $(CARGO) test --workspace --test region kills:: -- --nocapture
+	TORTURE=30 $(CARGO) test --workspace --test kills -- --nocapture
 
 # Counters and reservations under schedules that are chosen one by one.
 shuttle: setup

@@ -1,6 +1,6 @@
 //! What a process leaves that dies between two writes, planted into the file, and what the others make of it.
 
-use super::{Path, START, ask, left, limit, spec, tenant};
+use crate::common::{Path, START, ask, left, limit, spec, tenant};
 use std::os::unix::fs::FileExt;
 use tollgate_cells::Region;
 use tollgate_engine::cell::CELL_WORDS;

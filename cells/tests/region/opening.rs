@@ -1,6 +1,6 @@
 //! Attaching, making, making anew, and every refusal.
 
-use super::{Path, START, ask, left, limit, spec, tenant};
+use crate::common::{Path, START, ask, left, limit, spec, tenant};
 use std::os::unix::fs::PermissionsExt;
 use tollgate_cells::{Region, RegionError, RegionSpec};
 use tollgate_engine::cell::TableSecret;

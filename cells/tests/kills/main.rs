@@ -1,6 +1,11 @@
 //! Processes that share a region and are killed: no budget is passed by one unit. `TORTURE`, a factor, makes it larger.
 
-use super::{Path, START, ask, left, limit, spec, tenant};
+#![allow(clippy::print_stdout, reason = "`--nocapture` shows what was told and killed")]
+
+#[path = "../region/common.rs"]
+mod common;
+
+use common::{Path, START, ask, left, limit, spec, tenant};
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
@@ -92,7 +97,7 @@ fn wall() -> Now {
 /// Starts a child; its records go to `told`.
 fn start(role: &str, path: &Path, told: &Sender<(u64, u64)>) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["kills::child", "--exact", "--ignored", "--nocapture"]);
+    command.args(["child", "--exact", "--ignored", "--nocapture"]);
     command.env(ROLE, role).env(FILE, &path.0).stdin(Stdio::null());
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let (mut records, told) = (child.stderr.take().unwrap(), told.clone());
