@@ -224,8 +224,10 @@ impl Pools {
         let tenants = locked(&self.tenants);
         let oldest = tenants.values().filter(|pool| pool.idle_since().is_some());
         if let Some(pool) = oldest.min_by_key(|pool| pool.idle_since()) {
-            let closed = locked(&pool.idle).drain(..1).next();
-            drop(closed);
+            // Another may have taken it since.
+            let mut idle = locked(&pool.idle);
+            let closed = if idle.is_empty() { None } else { Some(idle.remove(0)) };
+            drop((idle, closed));
         }
     }
 
