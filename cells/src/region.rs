@@ -14,7 +14,7 @@ use header::Header;
 use locks::{Locks, Only};
 use memory::Memory;
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use tollgate_engine::cell::{CELL_WORDS, STRIPE_CELLS, TableSecret};
 use tollgate_engine::{Cells, Now, Reservations};
@@ -120,13 +120,13 @@ impl Region {
         let wanted = Header::of(spec);
         let is_alone = Locks::nobody(&file).map_err(said)?;
         let (kept, carried) = match existing(&file, path, &wanted)? {
-            Existing::Same(header) => (Some(header), Vec::new()),
-            Existing::None => (None, Vec::new()),
-            Existing::OtherBoot if is_alone => (None, Vec::new()),
+            Existing::Same(header) => (Some(header), None),
+            Existing::None => (None, None),
+            Existing::OtherBoot if is_alone => (None, None),
             Existing::OtherSize(header) if is_alone => {
                 let memory = Memory::map(&file, &header).map_err(said)?;
                 let cells = every_cell(&memory, &header);
-                (None, vec![(header, cells)])
+                (None, Some((header.secret, cells)))
             }
             Existing::OtherBoot | Existing::OtherSize(_) => {
                 let (path, cells, places) = (path.display(), wanted.cells, wanted.reservations);
@@ -136,10 +136,10 @@ impl Region {
                 )));
             }
         };
-        let is_new = kept.is_none() && carried.is_empty();
+        let is_new = kept.is_none() && carried.is_none();
         let mut header = kept.unwrap_or(wanted);
-        if let Some((old, _)) = carried.first() {
-            header.secret = old.secret;
+        if let Some((secret, _)) = &carried {
+            header.secret = *secret;
         }
         if kept.is_none() {
             header::make(&file, &header).map_err(said)?;
@@ -248,8 +248,7 @@ fn open_file(path: &Path) -> std::io::Result<File> {
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
     options.custom_flags(nix::libc::O_NOFOLLOW);
     let file = options.open(path)?;
-    let kind = file.metadata()?.file_type();
-    match kind.is_file() && !kind.is_fifo() {
+    match file.metadata()?.is_file() {
         true => Ok(file),
         false => Err(std::io::Error::other("expected a plain file")),
     }

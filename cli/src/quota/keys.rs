@@ -3,7 +3,7 @@
 use super::screen::{Sort, View};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
-use std::io::{Read, Stdin, stdin};
+use std::io::{Stdin, stdin};
 use std::os::fd::AsFd;
 use std::time::Duration;
 use tollgate_proto::quota::QuotaBody;
@@ -36,8 +36,8 @@ impl Keys {
         let mut waiting = [PollFd::new(self.stdin.as_fd(), PollFlags::POLLIN)];
         let mut key = [0];
         match poll(&mut waiting, timeout) {
-            // Unbuffered: what is read stays one key.
-            Ok(1..) => match self.stdin.lock().read(&mut key) {
+            // Past the library's buffer: what is not read yet is still waited for.
+            Ok(1..) => match nix::unistd::read(&self.stdin, &mut key) {
                 Ok(1) => Some(key[0]),
                 _ => Some(END),
             },
