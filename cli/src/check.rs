@@ -56,7 +56,7 @@ pub(crate) fn run(places: &Places, arguments: &Arguments) -> Exit {
         }
         false => println!("{}", as_text(&reply)),
     }
-    if reply.reason == Reason::Allow { Exit::Yes } else { Exit::No }
+    if reply.reason.allows() { Exit::Yes } else { Exit::No }
 }
 
 impl Question {
@@ -123,7 +123,9 @@ pub(crate) fn add_attribute<'a>(
 fn as_text(reply: &Reply) -> String {
     let rule = reply.rule_line.map(|line| format!("policy.csv:{line}"));
     let mut text = match reply.reason {
-        Reason::Allow => format!("allow  {}", rule.unwrap_or_else(|| "nothing denies".to_owned())),
+        allow if allow.allows() => {
+            format!("allow  {}", rule.unwrap_or_else(|| "nothing denies".to_owned()))
+        }
         Reason::QuotaExceeded => {
             let limit = reply.binding.and_then(|position| reply.limits.get(position));
             let id = limit.map_or("", |limit| limit.id.as_str());
@@ -138,11 +140,16 @@ fn as_text(reply: &Reply) -> String {
         },
     };
     for warning in warnings(reply) {
-        text.push_str(&format!("  (soft limit {} is used up)", warning.id));
+        let id = &warning.id;
+        text.push_str(&match warning.failed_open {
+            true => format!("  (limit {id} cannot count and lets pass)"),
+            false => format!("  (soft limit {id} is used up)"),
+        });
     }
     text
 }
 
 fn warnings(reply: &Reply) -> impl Iterator<Item = &ReplyLimit> {
-    reply.limits.iter().filter(|limit| limit.mode == Mode::Soft && limit.exceeded)
+    let warns = |limit: &&ReplyLimit| limit.mode == Mode::Soft && limit.exceeded;
+    reply.limits.iter().filter(move |limit| limit.failed_open || warns(limit))
 }

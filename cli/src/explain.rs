@@ -57,6 +57,7 @@ pub(crate) fn of_limits(places: &Places, question: &Question, json: bool) -> Exi
             let limits = serde_json::json!({
                 "limits": context["limits"], "limit": context["limit"],
                 "retry_after_ms": context["retry_after_ms"], "not_met": explanation["not_met"],
+                "estimates": explanation["estimates"],
             });
             println!("{limits}");
         }
@@ -203,6 +204,20 @@ fn limit_lines(out: &mut String, explanation: &Json, is_allow: bool) {
     if !is_allow {
         return;
     }
+    for learned in explanation["estimates"].as_array().into_iter().flatten() {
+        let (id, quantile) = (learned["id"].as_str().unwrap_or(""), &learned["quantile"]);
+        let _ = match learned["likely"].as_u64() {
+            Some(likely) => writeln!(
+                out,
+                "  learned {id:<23} {quantile} of 100 such requests use at most {likely}"
+            ),
+            None => writeln!(
+                out,
+                "  learns  {id:<23} {} settles seen, too few: reservations take the worst case",
+                learned["settles"]
+            ),
+        };
+    }
     for limit in explanation["not_met"].as_array().into_iter().flatten() {
         let text = |member: &str| limit[member].as_str().unwrap_or("");
         let (id, condition) = (text("id"), text("condition"));
@@ -212,6 +227,9 @@ fn limit_lines(out: &mut String, explanation: &Json, is_allow: bool) {
 
 /// What a limit does to the request, if it does anything.
 fn verdict(limit: &Json, context: &Json) -> String {
+    if limit["failed_open"] == true {
+        return "   cannot count the request and lets it pass".to_owned();
+    }
     if limit["exceeded"] != true {
         return String::new();
     }

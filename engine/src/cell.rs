@@ -15,6 +15,8 @@ mod one;
 mod repair;
 
 pub use key::Key;
+#[cfg(test)]
+pub(crate) use key::mixed;
 pub(crate) use key::{LimitHash, ValuesHash, ValuesHasher};
 pub(crate) use one::{Cell, IN_FLIGHT, Taken, is_frozen};
 pub use repair::Ailments;

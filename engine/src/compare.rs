@@ -89,7 +89,7 @@ impl Comparison {
     }
 
     fn note(&mut self, chosen: &[(&Place, &Choice)], [before, after]: [Answer; 2]) {
-        let allows = |answer: Answer| answer.reason == Reason::Allow;
+        let allows = |answer: Answer| answer.reason.allows();
         let kind = match (allows(before), allows(after)) {
             (false, true) => &mut self.gain,
             (true, false) => &mut self.lose,

@@ -162,7 +162,7 @@ impl Decision {
 
     /// Whether the request may pass.
     pub fn is_allow(&self) -> bool {
-        self.reason == Reason::Allow
+        self.reason.allows()
     }
 }
 
@@ -347,6 +347,9 @@ impl TenantState {
         self.ask_policy(request, Now(ask.now_ns), &mut Fetching(ask.cells), decision);
         if decision.is_allow() && !self.quotas.is_empty() {
             self.take(Ask { stage: Stage::AfterPolicy, ..ask }, &mut hashes, decision);
+        }
+        if decision.limits.has_failed_open() && decision.is_allow() {
+            decision.reason = Reason::FailedOpen;
         }
     }
 

@@ -10,6 +10,9 @@ use crate::expr::code::Slot;
 use crate::now::Now;
 use crate::path;
 use crate::policy::describe::{Described, Nearest};
+use crate::quota::estimate::ExplainedEstimate;
+use crate::quota::limit::Stage;
+use crate::quota::reserve::Ask;
 use crate::reason::Reason;
 use crate::request::{Entity, Request};
 use crate::schema::Schema;
@@ -28,6 +31,8 @@ pub struct Explanation {
     pub values: Vec<ExplainedValue>,
     /// Positions of the limits whose condition is false.
     pub not_met: Vec<u16>,
+    /// Of the limits that learn what requests use.
+    pub estimates: Vec<ExplainedEstimate>,
 }
 
 /// One rule and how each conjunct of the matcher fared with it.
@@ -78,8 +83,13 @@ impl TenantState {
     ) -> Explanation {
         let decision = self.decide_without_taking(cells, request, now, scratch);
         let (rules, values) = self.explain_policy(request, &decision, now, scratch);
-        let not_met = self.quota_slots(request, |slots| self.quotas().not_met(slots));
-        Explanation { decision, rules, values, not_met }
+        let (not_met, estimates) = self.quota_slots(request, |slots| {
+            let (now_ns, stage) = (now.0, Stage::AfterPolicy);
+            let (amounts, reserve, is_trial) = (None, None, true);
+            let ask = Ask { cells, slots, amounts, reserve, now_ns, stage, is_trial };
+            (self.quotas().not_met(slots), self.quotas().estimates(ask))
+        });
+        Explanation { decision, rules, values, not_met, estimates }
     }
 
     fn explain_policy(

@@ -62,8 +62,9 @@ pub use policy::facts::Effect;
 pub use policy::rows::{Row, Rows, parse_rows};
 pub use policy::tenants::split;
 pub use quota::counter::{Counter, Standing};
+pub use quota::estimate::{Estimate, ExplainedEstimate};
 pub use quota::limit::{
-    Bucket, Budget, Capacity, Dimension, Limit, LimitTerms, Mode, Quotas, Stage,
+    Bucket, Budget, Capacity, Dimension, FailureMode, Limit, LimitTerms, Mode, Quotas, Stage,
 };
 pub use quota::reservation::{RESERVATION_WORDS, ReservationId, Reservations, Usage, UsageLine};
 pub use quota::reserve::{LimitUse, LimitUses};

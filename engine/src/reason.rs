@@ -3,7 +3,7 @@
 //! The order of the variants is the order of precedence: the first step that refuses names the
 //! reason. What each means to a caller stands in docs/reference/decision.md.
 
-/// The reason of a decision. Only `Allow` lets the request pass.
+/// The reason of a decision. Only `Allow` and `FailedOpen` let the request pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
     BadRequest,
@@ -21,6 +21,8 @@ pub enum Reason {
     NoRule,
     QuotaExceeded,
     QuotaStoreFull,
+    /// A limit could not count it, and its `failure_mode` lets it pass nevertheless.
+    FailedOpen,
     Allow,
 }
 
@@ -42,6 +44,7 @@ impl Reason {
         Reason::NoRule,
         Reason::QuotaExceeded,
         Reason::QuotaStoreFull,
+        Reason::FailedOpen,
         Reason::Allow,
     ];
 
@@ -49,6 +52,7 @@ impl Reason {
     pub const fn number(self) -> u16 {
         match self {
             Reason::Allow => 0,
+            Reason::FailedOpen => 1,
             Reason::BadRequest => 2010,
             Reason::AmbiguousPath => 2011,
             Reason::UnknownTenant => 2020,
@@ -71,6 +75,7 @@ impl Reason {
     pub const fn name(self) -> &'static str {
         match self {
             Reason::Allow => "allow",
+            Reason::FailedOpen => "failed-open",
             Reason::BadRequest => "bad-request",
             Reason::AmbiguousPath => "ambiguous-path",
             Reason::UnknownTenant => "unknown-tenant",
@@ -87,6 +92,11 @@ impl Reason {
             Reason::QuotaExceeded => "quota-exceeded",
             Reason::QuotaStoreFull => "quota-store-full",
         }
+    }
+
+    /// Whether the request passes.
+    pub const fn allows(self) -> bool {
+        matches!(self, Reason::Allow | Reason::FailedOpen)
     }
 
     /// The reason with this number; an unknown number is no reason to allow.
@@ -108,7 +118,7 @@ mod tests {
                 assert_ne!(reason.name(), other.name());
             }
         }
-        assert_eq!(Reason::from_number(1), None);
+        assert_eq!(Reason::from_number(2), None);
         assert_eq!(Reason::from_number(u16::MAX), None);
     }
 }

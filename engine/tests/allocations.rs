@@ -9,8 +9,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use table::{MODEL, Table, tenant};
 use tollgate_engine::{
-    Amount, Attribute, Bucket, Capacity, Dimension, Entity, Limit, Mode, Now, Part, Request,
-    Scratch, Stage, Value, quota::limit::parse_condition,
+    Amount, Attribute, Bucket, Capacity, Dimension, Entity, FailureMode, Limit, Mode, Now, Part,
+    Request, Scratch, Stage, Value, quota::limit::parse_condition,
 };
 
 thread_local! {
@@ -53,6 +53,8 @@ fn limit(id: &str, meter: &str, when: Option<&str>) -> Limit {
         default_amount: Some(1),
         overdraft: 0,
         warn_at: Vec::new(),
+        failure_mode: FailureMode::default(),
+        estimate: None,
     }
 }
 

@@ -8,9 +8,9 @@ use tollgate_engine::atomic::AtomicU64;
 use tollgate_engine::cell::{CELL_WORDS, STRIPE_CELLS, TableSecret};
 use tollgate_engine::quota::window::{Period, Windows};
 use tollgate_engine::{
-    Amount, Budget, Capacity, CellHost, Cells, Decision, Dialect, Dimension, Entity, Limit, Mode,
-    Now, Part, PolicySet, Quotas, RESERVATION_WORDS, Request, Reservations, Reserve, Scratch,
-    SettleCode, Source, Stage, TenantState, True, Version, bind, parse_model, parse_rows,
+    Amount, Budget, Capacity, CellHost, Cells, Decision, Dialect, Dimension, Entity, FailureMode,
+    Limit, Mode, Now, Part, PolicySet, Quotas, RESERVATION_WORDS, Request, Reservations, Reserve,
+    Scratch, SettleCode, Source, Stage, TenantState, True, Version, bind, parse_model, parse_rows,
 };
 
 const MODEL: &str = "[request_definition]\nr = sub, obj, act\n[policy_definition]\np = act\n\
@@ -68,6 +68,8 @@ fn limit(id: &str, amount: u64, seconds: u64) -> Limit {
         default_amount: Some(1),
         overdraft: 0,
         warn_at: Vec::new(),
+        failure_mode: FailureMode::default(),
+        estimate: None,
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::authzen::{DecisionBody, DecisionId};
 use serde::Serialize;
 use tollgate_engine::explain::{ExplainedConjunct, ExplainedRule, Explanation};
-use tollgate_engine::{Effect, TenantState};
+use tollgate_engine::{Effect, ExplainedEstimate, TenantState};
 
 /// Why a request is decided as it is.
 #[derive(Debug, Serialize)]
@@ -16,6 +16,8 @@ pub struct ExplanationBody<'a> {
     pub values: Vec<ValueBody<'a>>,
     /// Limits whose condition is false.
     pub not_met: Vec<NotMetBody<'a>>,
+    /// What limits have learned of such requests.
+    pub estimates: Vec<EstimateBody<'a>>,
     /// Of a decision that was made: what was asked, and when.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asked: Option<AskedBody<'a>>,
@@ -37,6 +39,18 @@ pub struct AskedBody<'a> {
 pub struct NotMetBody<'a> {
     pub id: &'a str,
     pub condition: &'a str,
+}
+
+/// What a limit has learned of requests like this one.
+#[derive(Debug, Serialize)]
+pub struct EstimateBody<'a> {
+    pub id: &'a str,
+    /// In per cent.
+    pub quantile: u8,
+    /// Settles that it was learned from, counted up to 255.
+    pub settles: u64,
+    /// What a reservation takes far from the limit; null until enough is known.
+    pub likely: Option<u64>,
 }
 
 /// One rule.
@@ -95,11 +109,18 @@ impl<'a> ExplanationBody<'a> {
             id: state.quotas().id(*at),
             condition: state.quotas().condition(*at).unwrap_or(""),
         };
+        let estimate = |found: &ExplainedEstimate| EstimateBody {
+            id: state.quotas().id(found.limit),
+            quantile: found.quantile,
+            settles: found.settles,
+            likely: found.likely,
+        };
         ExplanationBody {
             decision: DecisionBody::of(Some(state), &explanation.decision, id),
             rules: explanation.rules.iter().map(|rule| RuleBody::of(state, rule)).collect(),
             values: explanation.values.iter().map(value).collect(),
             not_met: explanation.not_met.iter().map(not_met).collect(),
+            estimates: explanation.estimates.iter().map(estimate).collect(),
             asked: None,
         }
     }

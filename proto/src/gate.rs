@@ -190,6 +190,7 @@ impl From<DecisionBody<'_>> for CheckResponse {
             mode: limit.mode.to_owned(),
             exceeded: limit.exceeded,
             reset_ms: limit.reset_ms,
+            failed_open: limit.failed_open,
         });
         CheckResponse {
             decision: body.decision,

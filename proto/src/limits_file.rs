@@ -1,6 +1,9 @@
 //! limits.toml: limits as data, read into the engine's `Limit`.
 
+mod doubt;
+
 use crate::toml_reader::{At, Table, read};
+use doubt::{read_estimate, read_failure_mode};
 use tollgate_engine::bounds::DIMENSIONS_MAX;
 use tollgate_engine::quota::limit::{Condition, condition_tokens, parse_condition};
 use tollgate_engine::quota::window::{Period, WINDOW_SECONDS_MAX, Weekday, Windows};
@@ -21,6 +24,8 @@ const KEYS: &[&str] = &[
     "stage",
     "warn_at",
     "overdraft",
+    "failure_mode",
+    "estimate",
     "description",
 ];
 const UNITS: &[(&str, u64)] = &[("s", 1), ("min", 60), ("h", 3_600), ("d", 86_400)];
@@ -84,7 +89,8 @@ fn read_limit(table: &Table<'_>, tokens: &[String]) -> Option<Limit> {
     let percent = |at: &At<u64>| u8::try_from(at.value).unwrap_or(u8::MAX);
     let warn_at = warn_at.iter().map(percent).collect();
     let _ = table.str("description");
-    let dimensions = read_dimensions(table);
+    let dimensions = read_dimensions(table, "dimensions");
+    let (estimate, failure_mode) = (read_estimate(table), read_failure_mode(table));
     let when = table.str("when").and_then(|when| read_condition(table, &when, tokens));
     let (id, meter, capacity) = (id?, meter?, capacity?);
     let mode = mode.unwrap_or_default();
@@ -114,9 +120,15 @@ fn read_limit(table: &Table<'_>, tokens: &[String]) -> Option<Limit> {
         default_amount,
         overdraft: overdraft_amount,
         warn_at,
+        failure_mode,
+        estimate,
     };
-    if let Some(refusal) = limit.refusal() {
-        let span = table.has("warn_at").or(overdraft.map(|overdraft| overdraft.span));
+    let span = table.has("estimate");
+    let refusals = limit.estimate_refusal().map(|refusal| (refusal, span)).or_else(|| {
+        let span = table.has("warn_at").or(table.has("overdraft"));
+        limit.refusal().map(|refusal| (refusal, span))
+    });
+    if let Some((refusal, span)) = refusals {
         let span = span.unwrap_or(table.span());
         table.report(span, Code::OutOfRange, refusal);
         return None;
@@ -322,8 +334,8 @@ fn parse_rate(text: &str) -> Option<(u32, u64)> {
     Some((count, seconds * SECOND_NS))
 }
 
-fn read_dimensions(table: &Table<'_>) -> Vec<Dimension> {
-    let names = table.strings("dimensions").unwrap_or_default();
+fn read_dimensions(table: &Table<'_>, key: &str) -> Vec<Dimension> {
+    let names = table.strings(key).unwrap_or_default();
     if names.len() > DIMENSIONS_MAX {
         let message = format!("{} dimensions, at most {DIMENSIONS_MAX}", names.len());
         table.report(table.span(), Code::BoundExceeded, message);
@@ -394,7 +406,7 @@ mod tests {
     const MODEL: &str = "[request_definition]\nr = sub, obj, act\n[policy_definition]\np = sub, obj, act\n\
         [policy_effect]\ne = some(where (p.eft == allow))\n[matchers]\nm = r.sub == p.sub\n";
 
-    fn read(text: &str) -> Result<Vec<Limit>, Vec<(Code, String)>> {
+    pub(super) fn read(text: &str) -> Result<Vec<Limit>, Vec<(Code, String)>> {
         let model = Source { file: "model.conf", text: MODEL };
         let model = parse_model(model, Dialect::Strict).unwrap();
         let binding = bind(&model, &[], Source { file: "model.conf", text: MODEL }).unwrap();

@@ -126,11 +126,11 @@ impl Decisions {
         self.recent.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Notes a decision if it is sampled. The id is for the answer: every refusal has one, and nothing else.
+    /// Notes a decision if it is sampled. The id is for the answer: everything but a plain `allow` has one.
     pub(crate) fn note(&self, made: Made<'_>) -> DecisionId {
-        let is_allow = made.decision.is_allow();
+        let is_plain = made.decision.reason == Reason::Allow;
         let percent = self.percents.get(outcome(made.decision.reason)).copied().unwrap_or(0);
-        if is_allow && percent == 0 {
+        if is_plain && percent == 0 {
             return DecisionId::NONE;
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
@@ -138,7 +138,7 @@ impl Decisions {
         if spread(number) % 100 < percent {
             self.put(id, made);
         }
-        if is_allow { DecisionId::NONE } else { id }
+        if is_plain { DecisionId::NONE } else { id }
     }
 
     fn put(&self, id: DecisionId, made: Made<'_>) {
@@ -172,7 +172,11 @@ impl Decisions {
 fn outcome(reason: Reason) -> usize {
     match reason {
         Reason::Allow => 0,
-        Reason::PolicyError | Reason::NoBundle | Reason::Stale | Reason::QuotaStoreFull => 2,
+        Reason::PolicyError
+        | Reason::NoBundle
+        | Reason::Stale
+        | Reason::QuotaStoreFull
+        | Reason::FailedOpen => 2,
         _ => 1,
     }
 }
@@ -299,6 +303,7 @@ mod tests {
             ([0, 100, 100], Reason::NoRule, 1_000, 1_000..=1_000),
             ([0, 0, 100], Reason::NoRule, 1_000, 0..=0),
             ([0, 0, 100], Reason::PolicyError, 1_000, 1_000..=1_000),
+            ([0, 0, 100], Reason::FailedOpen, 1_000, 1_000..=1_000),
             ([10, 0, 0], Reason::Allow, 0, 60..=140),
         ] {
             let decisions = decisions(2_000, percents);

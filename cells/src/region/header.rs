@@ -10,7 +10,7 @@ use tollgate_engine::cell::{CELL_WORDS, STRIPE_CELLS};
 /// `TGREGION`.
 const MAGIC: u64 = u64::from_be_bytes(*b"TGREGION");
 /// Grows with each change of what words mean.
-pub(super) const LAYOUT: u64 = 1;
+pub(super) const LAYOUT: u64 = 2;
 /// Bytes before the first cell.
 pub(super) const HEADER_BYTES: usize = 4096;
 const WORD_BYTES: usize = size_of::<u64>();

@@ -6,8 +6,8 @@ use tollgate_cells::{Region, RegionSpec};
 use tollgate_engine::cell::TableSecret;
 use tollgate_engine::quota::window::{Period, Windows};
 use tollgate_engine::{
-    Amount, Budget, Capacity, Decision, Dialect, Dimension, Entity, Limit, Mode, Now, Part,
-    PolicySet, Quotas, Request, Reserve, Scratch, Source, Stage, TenantState, Version, bind,
+    Amount, Budget, Capacity, Decision, Dialect, Dimension, Entity, FailureMode, Limit, Mode, Now,
+    Part, PolicySet, Quotas, Request, Reserve, Scratch, Source, Stage, TenantState, Version, bind,
     parse_model, parse_rows,
 };
 
@@ -56,6 +56,8 @@ pub(crate) fn limit(id: &str, amount: u64, period: Period, by_subject: bool) -> 
         default_amount: Some(1),
         overdraft: 0,
         warn_at: Vec::new(),
+        failure_mode: FailureMode::default(),
+        estimate: None,
     }
 }
 

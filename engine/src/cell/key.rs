@@ -27,6 +27,14 @@ impl LimitHash {
         LimitHash(hasher.finish().0)
     }
 
+    /// The identity of what a limit learns: never that of a counter of it.
+    pub(crate) fn of_learner(tenant: &str, limit: &str) -> LimitHash {
+        let mut hasher = ValuesHasher(SipHasher13::new());
+        hasher.value(1, tenant.as_bytes());
+        hasher.value(1, limit.as_bytes());
+        LimitHash(hasher.finish().0)
+    }
+
     /// The identity of a budget in the window that starts there: each word is mixed by a bijection, so that two
     /// windows of one limit never meet.
     pub(crate) fn in_window(self, start_ns: u64) -> LimitHash {
@@ -36,7 +44,7 @@ impl LimitHash {
 }
 
 /// The finalizer of SplitMix64 (Steele, Lea, Flood, 2014), which no two numbers share.
-fn mixed(number: u64) -> u64 {
+pub(crate) fn mixed(number: u64) -> u64 {
     let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

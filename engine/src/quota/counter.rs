@@ -58,8 +58,7 @@ impl Quotas {
             None => of.saturating_sub(remaining),
             Some(_) => cell.map_or(0, |cell| cell.used()),
         };
-        let own =
-            LimitUse { limit, remaining, of, mode: compiled.mode, exceeded: false, warned: 0 };
+        let own = LimitUse { limit, remaining, of, ..LimitUse::UNUSED };
         let held = cells.held_of(key);
         Some(Standing { used, of, remaining, held, reset_ms: self.reset_ms(&own, now) })
     }

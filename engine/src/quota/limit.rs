@@ -15,6 +15,7 @@ use crate::model::Model;
 use crate::now::Now;
 use crate::policy::facts::Facts;
 use crate::quota::budget::CurrentWindow;
+use crate::quota::estimate::{Estimate, Learner};
 use crate::quota::reserve::LimitUse;
 use crate::quota::window::{Period, Windows};
 use crate::request::{Amount, SlotMap};
@@ -129,6 +130,15 @@ pub enum Stage {
     BeforePolicy,
 }
 
+/// For which reasons a request that a hard limit cannot count passes nevertheless; without it, for none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FailureMode {
+    /// There is no room for its counter, or for a reservation.
+    pub opens_on_store_full: bool,
+    /// A dimension has no value.
+    pub opens_on_bad_request: bool,
+}
+
 /// A part of the request whose value gets a cell of its own; an empty path is the id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dimension {
@@ -158,6 +168,8 @@ pub struct Limit {
     pub overdraft: u64,
     /// Per cent of a budget at which somebody is to be told, ascending.
     pub warn_at: Vec<u8>,
+    pub failure_mode: FailureMode,
+    pub estimate: Option<Estimate>,
 }
 
 impl Limit {
@@ -186,7 +198,21 @@ impl Limit {
             let why = format!("expected at most {THRESHOLDS_MAX} ascending thresholds of 1 to 100");
             return Some(why);
         }
-        None
+        self.estimate_refusal()
+    }
+
+    /// Why nothing can be learned for it, if its estimate says that it should be.
+    pub fn estimate_refusal(&self) -> Option<String> {
+        let estimate = self.estimate.as_ref()?;
+        let is_early = self.stage == Stage::BeforePolicy;
+        let why = match self.overdraft {
+            _ if is_early || self.meter == "requests" || self.capacity.is_in_flight() => {
+                "only what is reserved and settled can be learned"
+            }
+            0 => "a guess may be too low: an estimate needs an `overdraft` of a few worst cases",
+            _ => return estimate.refusal(),
+        };
+        Some(why.to_owned())
     }
 }
 
@@ -203,6 +229,8 @@ pub struct Quotas {
     pub(crate) has_thresholds: bool,
     /// Some limit counts what is in flight: its units come back when a request is settled.
     pub(crate) has_in_flight: bool,
+    /// Some limit learns what requests use.
+    pub(crate) has_learners: bool,
     terms: Vec<LimitTerms>,
     /// Boxed: few limits have conditions, and the rest lies closer together without them.
     pub(crate) code: Box<Code>,
@@ -226,6 +254,7 @@ pub(crate) struct Compiled {
     pub(crate) set: u8,
     pub(crate) mode: Mode,
     pub(crate) stage: Stage,
+    pub(crate) failure_mode: FailureMode,
 }
 
 /// What a limit promises, for those who are told of it.
@@ -240,6 +269,7 @@ pub struct LimitTerms {
     pub warn_at: Vec<u8>,
     /// Its condition as it was written.
     pub when: Option<String>,
+    pub(crate) learner: Option<Learner>,
 }
 
 impl LimitTerms {
@@ -251,7 +281,7 @@ impl LimitTerms {
         }
     }
 
-    fn of(limit: &Limit) -> LimitTerms {
+    fn of(limit: &Limit, learner: Option<Learner>) -> LimitTerms {
         let name = |dimension: &Dimension| match dimension.path.is_empty() {
             true => dimension.part.name().to_owned(),
             false => format!("{}.{}", dimension.part.name(), dimension.path),
@@ -265,6 +295,7 @@ impl LimitTerms {
             warn_at: limit.warn_at.clone(),
             scope: if names.is_empty() { "tenant".to_owned() } else { names.join(",") },
             when: limit.when.as_ref().map(|when| when.text.clone()),
+            learner,
         }
     }
 }
@@ -333,6 +364,7 @@ impl Quotas {
             has_early: false,
             has_thresholds: false,
             has_in_flight: false,
+            has_learners: false,
         }
     }
 
@@ -353,18 +385,28 @@ impl Quotas {
             if let Some(refusal) = limit.refusal() {
                 return Err(format!("limit `{id}`: {refusal}"));
             }
-            if limit.dimensions.len() > DIMENSIONS_MAX {
+            let by = limit.estimate.as_ref().map_or(0, |estimate| estimate.by.len());
+            if limit.dimensions.len().max(by) > DIMENSIONS_MAX {
                 return Err(format!("limit `{id}`: more than {DIMENSIONS_MAX} dimensions"));
             }
-            let compiled = quotas.compile_one(limit, generation);
-            quotas.limits.push(compiled.ok_or_else(|| {
-                format!("limit `{id}`: the limits read too many values, or a list outside `in`")
-            })?);
-            quotas.terms.push(LimitTerms::of(limit));
+            let too_much =
+                || format!("limit `{id}`: the limits read too many values, or a list outside `in`");
+            let compiled = quotas.compile_one(limit, generation).ok_or_else(too_much)?;
+            quotas.limits.push(compiled);
+            let learner = match &limit.estimate {
+                Some(estimate) => {
+                    let dimensions =
+                        quotas.compile_dimensions(&estimate.by).ok_or_else(too_much)?;
+                    Some(Learner::new(estimate, dimensions))
+                }
+                None => None,
+            };
+            quotas.terms.push(LimitTerms::of(limit, learner));
         }
         quotas.facts.fixed = Arc::new(quotas.fixed_patterns()?);
         quotas.has_early = limits.iter().any(|limit| limit.stage == Stage::BeforePolicy);
         quotas.has_thresholds = limits.iter().any(|limit| !limit.warn_at.is_empty());
+        quotas.has_learners = limits.iter().any(|limit| limit.estimate.is_some());
         quotas.has_in_flight = limits.iter().any(|limit| limit.capacity.is_in_flight());
         quotas.slots = SlotMap::new(&quotas.code.slots, &PARTS);
         Ok(quotas)
@@ -382,10 +424,13 @@ impl Quotas {
         }
     }
 
+    fn compile_dimensions(&mut self, dimensions: &[Dimension]) -> Option<Dimensions> {
+        let slot = |d: &Dimension| self.code.slot(d.part as usize, &d.path).ok();
+        Dimensions::of(&dimensions.iter().map(slot).collect::<Option<Vec<_>>>()?)
+    }
+
     fn compile_one(&mut self, limit: &Limit, generation: u64) -> Option<Compiled> {
-        let dimension = |d: &Dimension| self.code.slot(d.part as usize, &d.path).ok();
-        let slots = limit.dimensions.iter().map(dimension).collect::<Option<Vec<_>>>()?;
-        let dimensions = Dimensions::of(&slots)?;
+        let dimensions = self.compile_dimensions(&limit.dimensions)?;
         let known = self.limits.iter().find(|other| other.dimensions == dimensions);
         let next =
             || self.limits.iter().map(|other| other.set.saturating_add(1)).max().unwrap_or(0);
@@ -418,6 +463,7 @@ impl Quotas {
             set,
             mode: limit.mode,
             stage: limit.stage,
+            failure_mode: limit.failure_mode,
         })
     }
 
@@ -431,8 +477,11 @@ impl Quotas {
 
     /// Binds the limits to a tenant: the same limit of two tenants never shares a cell.
     pub(crate) fn bind(&mut self, tenant: &str) {
-        for (limit, terms) in self.limits.iter_mut().zip(&self.terms) {
+        for (limit, terms) in self.limits.iter_mut().zip(&mut self.terms) {
             limit.hash = LimitHash::of(tenant, &terms.id);
+            if let Some(learner) = &mut terms.learner {
+                learner.bind(tenant, &terms.id);
+            }
         }
     }
 

@@ -9,6 +9,7 @@ use crate::cell::{Cell, Cells, Key, ValuesHash};
 use crate::expr::eval_strict::Machine;
 use crate::now::Now;
 use crate::quota::bucket::Check;
+use crate::quota::estimate::ExplainedEstimate;
 use crate::quota::limit::{Compiled, Dimensions, LimitTerms, Mode, Quotas, Stage};
 use crate::quota::reservation::{Held, Kind, ReservationId};
 use crate::request::{Amount, Reserve};
@@ -27,6 +28,24 @@ pub struct LimitUse {
     pub exceeded: bool,
     /// A bit for each of the limit's thresholds that is reached for the first time in this window.
     pub warned: u8,
+    /// It could not count the request, which passes nevertheless; nothing is known of what is left.
+    pub failed_open: bool,
+}
+
+impl LimitUse {
+    pub(crate) const UNUSED: LimitUse = LimitUse {
+        limit: 0,
+        remaining: 0,
+        of: 0,
+        mode: Mode::Hard,
+        exceeded: false,
+        warned: 0,
+        failed_open: false,
+    };
+
+    fn failed_open(limit: u16, of: u64) -> LimitUse {
+        LimitUse { limit, of, failed_open: true, ..LimitUse::UNUSED }
+    }
 }
 
 /// The limits that applied, at most `LIMITS_PER_REQUEST_MAX`.
@@ -34,19 +53,13 @@ pub struct LimitUse {
 pub struct LimitUses {
     uses: [LimitUse; LIMITS_PER_REQUEST_MAX],
     count: usize,
+    has_failed_open: bool,
 }
 
 impl Default for LimitUses {
     fn default() -> LimitUses {
-        let unused = LimitUse {
-            limit: 0,
-            remaining: 0,
-            of: 0,
-            mode: Mode::Hard,
-            exceeded: false,
-            warned: 0,
-        };
-        LimitUses { uses: [unused; LIMITS_PER_REQUEST_MAX], count: 0 }
+        let uses = [LimitUse::UNUSED; LIMITS_PER_REQUEST_MAX];
+        LimitUses { uses, count: 0, has_failed_open: false }
     }
 }
 
@@ -58,6 +71,19 @@ impl LimitUses {
     /// Whether a limit has reached one of its thresholds.
     pub fn has_warned(&self) -> bool {
         self.as_slice().iter().any(|limit_use| limit_use.warned != 0)
+    }
+
+    /// Whether a limit could not count the request and let it pass.
+    pub fn has_failed_open(&self) -> bool {
+        self.has_failed_open
+    }
+
+    fn fail_open(&mut self, limit: u16) {
+        let mut uses = self.uses.iter_mut().take(self.count);
+        if let Some(limit_use) = uses.find(|limit_use| limit_use.limit == limit) {
+            *limit_use = LimitUse::failed_open(limit, limit_use.of);
+        }
+        self.has_failed_open = true;
     }
 
     fn set_remaining(&mut self, limit: u16, remaining: u64) {
@@ -114,6 +140,21 @@ struct Pending<'t> {
     amount: u64,
     position: u16,
     taken: bool,
+    /// A reservation is to hold it.
+    is_held: bool,
+    /// There was no room for it, and its limit lets the request pass.
+    failed_open: bool,
+}
+
+impl Pending<'_> {
+    const NONE: Self = Pending {
+        cell: None,
+        amount: 0,
+        position: 0,
+        taken: false,
+        is_held: false,
+        failed_open: false,
+    };
 }
 
 /// Hashes of dimension values that several limits of a request count by.
@@ -126,6 +167,8 @@ pub(crate) struct Hashes {
 const HASHES_KEPT: usize = 4;
 /// A threshold is told of again when use had fallen so far below it, in per cent of the limit.
 const HYSTERESIS_PERCENT: u128 = 5;
+/// The last part of a limit, one in so many, of which reservations take the worst case.
+const NEAR_PART: u64 = 10;
 /// Stands in `LimitUse::remaining` until the taking is done.
 const UNCOUNTED: u64 = 0;
 
@@ -147,16 +190,18 @@ impl Quotas {
             }
             let position = u16::try_from(position).unwrap_or(u16::MAX);
             let Some(key) = Quotas::key(limit, ask, hashes) else {
-                match limit.mode {
-                    Mode::Hard => return Err(Refusal::BadRequest),
-                    _ => continue,
-                }
+                self.count_without_key(position, limit, uses)?;
+                continue;
             };
-            let amount = self.amount(position, limit, ask.amounts).ok_or(Refusal::BadRequest)?;
+            let stated = self.amount(position, limit, ask.amounts).ok_or(Refusal::BadRequest)?;
             let mut cell = cells.find(key);
             if let Some(cell) = cell {
                 limit.adopt(cells, cell, ask.now_ns);
             }
+            let amount = match self.has_learners && ask.reserve.is_some() {
+                true => self.estimated(position, limit, (cell, stated), ask),
+                false => stated,
+            };
             let mut fits = limit.check(cell, amount, ask.now_ns, false);
             if fits == Check::Gone {
                 (cell, fits) = (None, limit.check_without_cell(amount, ask.now_ns));
@@ -175,11 +220,13 @@ impl Quotas {
                 false => limit.remaining(cell, false, ask.now_ns),
             };
             let of = limit.most(cell);
-            if !uses.push(LimitUse { limit: position, remaining, of, mode, exceeded, warned: 0 }) {
+            let limit_use =
+                LimitUse { limit: position, remaining, of, mode, exceeded, ..LimitUse::UNUSED };
+            if !uses.push(limit_use) {
                 return Err(Refusal::BadRequest);
             }
             if let (true, Some(place)) = (is_taken, pending.get_mut(count)) {
-                *place = Some(Pending { cell, amount, position, taken: false });
+                *place = Some(Pending { cell, amount, position, ..Pending::NONE });
                 count += 1;
             }
         }
@@ -197,11 +244,34 @@ impl Quotas {
                 let left = limit.remaining(entry.cell, entry.taken, ask.now_ns);
                 uses.set_remaining(entry.position, left);
             }
+            if entry.failed_open {
+                uses.fail_open(entry.position);
+            }
         }
         if self.has_thresholds && !ask.is_trial {
             self.warn(ask, hashes, uses);
         }
         outcome
+    }
+
+    /// A limit that cannot count a request since a dimension has no value: refuses it, lets it pass, or is left out.
+    #[cold]
+    fn count_without_key(
+        &self,
+        position: u16,
+        limit: &Compiled,
+        uses: &mut LimitUses,
+    ) -> Result<(), Refusal> {
+        if limit.mode != Mode::Hard {
+            return Ok(());
+        }
+        let of = limit.parameters.most;
+        let opens = limit.failure_mode.opens_on_bad_request;
+        if !opens || !uses.push(LimitUse::failed_open(position, of)) {
+            return Err(Refusal::BadRequest);
+        }
+        uses.fail_open(position);
+        Ok(())
     }
 
     /// Looks whether limits have reached a threshold, by this request or by a settle before it.
@@ -234,7 +304,10 @@ impl Quotas {
             let key = Quotas::key(limit, ask, hashes);
             entry.cell = key.and_then(|key| limit.insert(ask.cells, key, ask.now_ns));
             if entry.cell.is_none() && limit.mode == Mode::Hard {
-                return Err(Refusal::StoreFull);
+                if !limit.failure_mode.opens_on_store_full {
+                    return Err(Refusal::StoreFull);
+                }
+                entry.failed_open = true;
             }
         }
         if pending.len() > 1 {
@@ -281,14 +354,22 @@ impl Quotas {
         }
         let mut held: [Option<Held>; LIMITS_PER_REQUEST_MAX] = [None; _];
         let mut count = 0;
-        for entry in pending.iter().flatten().filter(|entry| entry.taken) {
-            let Some(limit) = self.limits.get(usize::from(entry.position)) else { continue };
-            let key = Quotas::key(limit, ask, hashes);
-            let one = key.and_then(|key| self.held(entry, limit, key, ask));
+        let mut hold = |one: Option<Held>| {
             if let (Some(place), Some(_)) = (held.get_mut(count), &one) {
                 *place = one;
                 count += 1;
             }
+        };
+        for entry in pending.iter_mut().flatten().filter(|entry| entry.taken) {
+            let Some(limit) = self.limits.get(usize::from(entry.position)) else { continue };
+            let key = Quotas::key(limit, ask, hashes);
+            let one = key.and_then(|key| self.held(entry, limit, key, ask));
+            entry.is_held = one.is_some();
+            hold(one);
+        }
+        // Where there is no line left, nothing is learned.
+        for entry in pending.iter().flatten().filter(|entry| entry.is_held && self.has_learners) {
+            hold(self.learning(entry.position, ask));
         }
         let held = held.get(..count).unwrap_or_default();
         if held.is_empty() {
@@ -297,12 +378,59 @@ impl Quotas {
         let ttl_ms = ask.reserve.map_or(RESERVATION_TTL_MS, |reserve| reserve.ttl_ms);
         let ttl_ms = ttl_ms.clamp(1, RESERVATION_TTL_MS_MAX);
         let expires_ns = ask.now_ns.saturating_add(ttl_ms * 1_000_000);
-        let reservation = ask.cells.hold(held, expires_ns);
-        if reservation.is_none() {
+        match ask.cells.hold(held, expires_ns) {
+            Some(reservation) => Ok(Some(reservation)),
+            None => self.charge_unheld(pending).map(|()| None),
+        }
+    }
+
+    /// There is no room for a reservation: what was taken is charged and stays so if every hard limit that it was for
+    /// lets the request pass then, but for what is in flight, which nobody would give back.
+    fn charge_unheld(&self, pending: &mut [Option<Pending<'_>>]) -> Result<(), Refusal> {
+        let closes = |entry: &Pending<'_>| {
+            let limit = self.limits.get(usize::from(entry.position));
+            limit.is_some_and(|l| l.mode == Mode::Hard && !l.failure_mode.opens_on_store_full)
+        };
+        if pending.iter().flatten().any(|entry| entry.is_held && closes(entry)) {
             self.give_back(pending);
             return Err(Refusal::StoreFull);
         }
-        Ok(reservation)
+        for entry in pending.iter_mut().flatten().filter(|entry| entry.is_held) {
+            let Some(limit) = self.limits.get(usize::from(entry.position)) else { continue };
+            entry.failed_open = limit.mode == Mode::Hard;
+            if let (Kind::InFlight, Some(cell)) = (limit.kind(), entry.cell) {
+                limit.give_back(cell, entry.amount);
+                entry.taken = false;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a reservation is to take of a limit that learns: what requests like it used, and what was stated where that
+    /// is not known, or near the limit.
+    #[cold]
+    #[inline(never)]
+    fn estimated(
+        &self,
+        position: u16,
+        limit: &Compiled,
+        (cell, worst): (Option<Cell<'_>>, u64),
+        ask: Ask<'_>,
+    ) -> u64 {
+        let learner = self.terms(position).and_then(|terms| terms.learner.as_ref());
+        let Some(likely) = learner.and_then(|learner| learner.likely(ask)) else { return worst };
+        let left = limit.remaining(cell, false, ask.now_ns);
+        match left < worst.max(limit.most(cell) / NEAR_PART) {
+            true => worst,
+            false => likely.min(worst),
+        }
+    }
+
+    /// The line by which a settle is learned from.
+    fn learning(&self, position: u16, ask: Ask<'_>) -> Option<Held> {
+        let terms = self.terms(position).filter(|_| ask.reserve.is_some())?;
+        let meter = ask.cells.meter(&terms.meter);
+        terms.learner.as_ref()?.line(ask, meter)
     }
 
     /// What a reservation holds of a limit: nothing of requests, which are known.
@@ -326,6 +454,13 @@ impl Quotas {
             kind,
             cap: limit.most(entry.cell).saturating_add(terms.overdraft),
         })
+    }
+
+    /// What the limits that apply have learned of a request.
+    pub(crate) fn estimates(&self, ask: Ask<'_>) -> Vec<ExplainedEstimate> {
+        let limits = (0..).zip(&self.limits).filter(|(_, limit)| self.applies(limit, ask.slots));
+        let learners = limits.filter_map(|(at, _)| Some((at, self.terms(at)?.learner.as_ref()?)));
+        learners.map(|(at, learner)| learner.explain(at, ask)).collect()
     }
 
     /// Limits whose condition is false.

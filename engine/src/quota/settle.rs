@@ -1,6 +1,7 @@
 //! Settling: from what a limit was charged to what was really used.
 
 use crate::cell::{Cell, Taken, is_frozen};
+use crate::quota::estimate::observe;
 use crate::quota::reservation::{Held, Kind};
 use crate::request::Amount;
 
@@ -86,6 +87,10 @@ impl SettleCode {
 impl Held {
     /// Brings a cell from one charge to another; the units that did not fit.
     pub(crate) fn settle(&self, cell: Cell<'_>, from: u64, to: u64, now_ns: u64) -> u64 {
+        if let Kind::Learned { quantile } = self.kind {
+            observe(cell, quantile, to);
+            return 0;
+        }
         loop {
             let state = cell.state();
             // A cell that is another's counted for a window that is over.
@@ -93,7 +98,7 @@ impl Held {
                 return 0;
             }
             let (new, uncharged) = match self.kind {
-                Kind::Budget | Kind::InFlight => {
+                Kind::Budget | Kind::InFlight | Kind::Learned { .. } => {
                     let base = cell.state_of(0);
                     let (used, uncharged) = used(state.saturating_sub(base), (from, to), self.cap);
                     (base + used, uncharged)

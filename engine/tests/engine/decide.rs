@@ -3,8 +3,8 @@
 use crate::table::{MODEL, Table, tenant};
 use tollgate_engine::bounds::{ATTRIBUTES_MAX, ID_BYTES_MAX, LIMITS_PER_REQUEST_MAX};
 use tollgate_engine::{
-    Attribute, Bucket, Capacity, Dimension, Entity, Limit, Mode, Now, Part, Reason, Request,
-    Scratch, Stage, Value,
+    Attribute, Bucket, Capacity, Dimension, Entity, FailureMode, Limit, Mode, Now, Part, Reason,
+    Request, Scratch, Stage, Value,
 };
 
 const ROWS: &str = "p, role:staff, /v1/models/:m, create, allow\n\
@@ -24,6 +24,8 @@ fn limit(id: &str, burst: u32, dimensions: &[(Part, &str)]) -> Limit {
         default_amount: None,
         overdraft: 0,
         warn_at: Vec::new(),
+        failure_mode: FailureMode::default(),
+        estimate: None,
     }
 }
 

@@ -2,6 +2,8 @@
 
 mod compare;
 mod decide;
+mod estimate;
+mod failure;
 mod layout;
 mod link_patterns;
 mod lint;

@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use tollgate_engine::quota::window::{Period, Windows};
 use tollgate_engine::{
-    Amount, Bucket, Budget, Capacity, Decision, Dimension, Entity, Limit, Mode, Now, Part, Reason,
-    Request, Scratch, Stage, TenantState,
+    Amount, Bucket, Budget, Capacity, Decision, Dimension, Entity, FailureMode, Limit, Mode, Now,
+    Part, Reason, Request, Scratch, Stage, TenantState,
 };
 
 const OPEN: &str = "[request_definition]\nr = sub, obj, act\n[policy_definition]\np = act\n\
@@ -27,6 +27,8 @@ fn limit(id: &str, (count, period_ns, burst): (u32, u64, u32), by_subject: bool)
         default_amount: Some(1),
         overdraft: 0,
         warn_at: Vec::new(),
+        failure_mode: FailureMode::default(),
+        estimate: None,
     }
 }
 

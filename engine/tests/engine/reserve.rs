@@ -4,8 +4,9 @@ use crate::table::{Table, tenant};
 use std::collections::HashMap;
 use tollgate_engine::quota::window::{Period, Windows};
 use tollgate_engine::{
-    Amount, Bucket, Budget, Capacity, Decision, Dimension, Entity, Limit, Mode, Now, Part, Reason,
-    Request, ReservationId, Reserve, Scratch, SettleCode, Settlement, Stage, TenantState, True,
+    Amount, Bucket, Budget, Capacity, Decision, Dimension, Entity, FailureMode, Limit, Mode, Now,
+    Part, Reason, Request, ReservationId, Reserve, Scratch, SettleCode, Settlement, Stage,
+    TenantState, True,
 };
 
 const OPEN: &str = "[request_definition]\nr = sub, obj, act\n[policy_definition]\np = act\n\
@@ -29,6 +30,8 @@ fn budget(id: &str, meter: &str, amount: u64, period: Period, overdraft: u64) ->
         default_amount: Some(1),
         overdraft,
         warn_at: Vec::new(),
+        failure_mode: FailureMode::default(),
+        estimate: None,
     }
 }
 

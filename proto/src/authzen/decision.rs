@@ -3,7 +3,7 @@
 use super::DecisionId;
 use crate::frame::{Reply, ReplyLimit};
 use serde::{Serialize, Serializer};
-use tollgate_engine::{Decision, Mode, Reason, ReservationId, TenantState, Version};
+use tollgate_engine::{Decision, Mode, ReservationId, TenantState, Version};
 
 /// An AuthZEN decision. Members without a value are left out.
 #[derive(Debug, Serialize)]
@@ -29,13 +29,13 @@ pub struct Context<'a> {
     pub limit: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
-    /// By which the decision is found again; every refusal has one.
+    /// By which the decision is found again; everything but a plain `allow` has one.
     #[serde(skip_serializing_if = "has_no_id", serialize_with = "id_text")]
     pub request_id: DecisionId,
     /// By which what was taken is settled.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "reservation_text")]
     pub reservation: Option<ReservationId>,
-    /// Soft limits that are used up.
+    /// Soft limits that are used up, and limits that could not count the request.
     pub warnings: Vec<&'a str>,
 }
 
@@ -47,6 +47,9 @@ pub struct LimitBody<'a> {
     pub of: u64,
     pub mode: &'static str,
     pub exceeded: bool,
+    /// It could not count the request, which passes nevertheless.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub failed_open: bool,
     /// Until the limit is whole again; frames do not say it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reset_ms: Option<u64>,
@@ -67,9 +70,10 @@ impl<'a> DecisionBody<'a> {
             of: entry.of,
             mode: mode_name(entry.mode),
             exceeded: entry.exceeded,
+            failed_open: entry.failed_open,
             reset_ms: state.and_then(|state| state.quotas().reset_ms(entry, decision.at)),
         });
-        let soft = uses.iter().filter(|entry| entry.mode == Mode::Soft && entry.exceeded);
+        let soft = uses.iter().filter(|entry| warns(entry.mode, entry.exceeded, entry.failed_open));
         DecisionBody {
             decision: decision.is_allow(),
             context: Context {
@@ -95,12 +99,14 @@ impl<'a> DecisionBody<'a> {
             of: limit.of,
             mode: mode_name(limit.mode),
             exceeded: limit.exceeded,
+            failed_open: limit.failed_open,
             reset_ms: None,
         };
         let binding = reply.binding.and_then(|position| reply.limits.get(position));
-        let soft = reply.limits.iter().filter(|limit| limit.mode == Mode::Soft && limit.exceeded);
+        let soft = (reply.limits.iter())
+            .filter(|limit| warns(limit.mode, limit.exceeded, limit.failed_open));
         DecisionBody {
-            decision: reply.reason == Reason::Allow,
+            decision: reply.reason.allows(),
             context: Context {
                 reason: reply.reason.name(),
                 reason_code: reply.reason.number(),
@@ -132,6 +138,11 @@ impl Context<'_> {
     pub fn version_text(&self) -> Option<String> {
         (!is_none(&self.version)).then(|| format!("{}.{}", self.version.epoch, self.version.seq))
     }
+}
+
+/// Whether a caller is warned of a limit.
+fn warns(mode: Mode, exceeded: bool, failed_open: bool) -> bool {
+    failed_open || (mode == Mode::Soft && exceeded)
 }
 
 /// The word of a limit's mode.

@@ -31,7 +31,8 @@ pub fn put_decision(
             Mode::Soft => 1,
             Mode::Shadow => 2,
         };
-        out.push(mode << 1 | u8::from(entry.exceeded));
+        let failed_open = if entry.failed_open { FAILED_OPEN } else { 0 };
+        out.push(failed_open | mode << 1 | u8::from(entry.exceeded));
     }
     out.extend(id.prefix.to_le_bytes());
     out.extend(id.number.to_le_bytes());
@@ -49,7 +50,7 @@ pub struct Reply {
     /// Position in `limits` of the one that refused.
     pub binding: Option<usize>,
     pub limits: Vec<ReplyLimit>,
-    /// By which the decision is found again; every refusal has one.
+    /// By which the decision is found again; everything but a plain `allow` has one.
     pub id: DecisionId,
 }
 
@@ -61,6 +62,8 @@ pub struct ReplyLimit {
     pub of: u64,
     pub mode: Mode,
     pub exceeded: bool,
+    /// It could not count the request, which passes nevertheless.
+    pub failed_open: bool,
 }
 
 /// Reads the body of a decision frame.
@@ -94,7 +97,7 @@ impl Reader<'_> {
     fn reply(&mut self) -> Result<Reply, FrameError> {
         let allow = self.u8()?;
         let reason = Reason::from_number(self.u16()?).ok_or(FrameError::Malformed)?;
-        if allow != u8::from(reason == Reason::Allow) {
+        if allow != u8::from(reason.allows()) {
             return Err(FrameError::Malformed);
         }
         let (epoch, seq, line, wait) = (self.u32()?, self.u64()?, self.u32()?, self.u64()?);
@@ -103,13 +106,15 @@ impl Reader<'_> {
         for _ in 0..count {
             let (id, remaining, of) = (self.text()?.to_owned(), self.u64()?, self.u64()?);
             let flags = self.u8()?;
-            let mode = match flags >> 1 {
+            let failed_open = flags & FAILED_OPEN != 0;
+            let mode = match (flags & !FAILED_OPEN) >> 1 {
                 0 => Mode::Hard,
                 1 => Mode::Soft,
                 2 => Mode::Shadow,
                 _ => return Err(FrameError::Malformed),
             };
-            limits.push(ReplyLimit { id, remaining, of, mode, exceeded: flags & 1 == 1 });
+            let exceeded = flags & 1 == 1;
+            limits.push(ReplyLimit { id, remaining, of, mode, exceeded, failed_open });
         }
         let id = DecisionId { prefix: self.u32()?, number: self.u64()? };
         Ok(Reply {
@@ -125,6 +130,8 @@ impl Reader<'_> {
     }
 }
 
+/// In the flags of a limit: it could not count the request, which passes nevertheless.
+const FAILED_OPEN: u8 = 1 << 3;
 /// In place of a line, a wait or a position: there is none.
 const NO_WAIT: u64 = u64::MAX;
 const NO_POSITION: u8 = u8::MAX;

@@ -5,7 +5,7 @@ use crate::metrics::Door;
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use tollgate_engine::{Decision, Now, Reason, TenantState};
+use tollgate_engine::{Decision, Now, TenantState};
 use tollgate_proto::authzen::DecisionId;
 use tollgate_proto::follow::Filter;
 
@@ -144,7 +144,7 @@ impl Recent {
             let reason = kept.decision.reason;
             kept.number > filter.after
                 && filter.tenant.as_ref().is_none_or(|tenant| *tenant == kept.tenant)
-                && filter.allows.is_none_or(|allows| allows == (reason == Reason::Allow))
+                && filter.allows.is_none_or(|allows| allows == reason.allows())
                 && (!filter.shadow || kept.differs())
                 && filter.reason.as_ref().is_none_or(|name| name == reason.name())
         };

@@ -120,8 +120,9 @@ impl Shadow {
         served: &Decision,
         at: Now,
     ) -> Option<ShadowAnswer> {
-        let policy = [Reason::Allow, Reason::PolicyDenied, Reason::PolicyError, Reason::NoRule];
-        let state = self.tenants.get(request.tenant).filter(|_| policy.contains(&served.reason))?;
+        let policy = [Reason::PolicyDenied, Reason::PolicyError, Reason::NoRule];
+        let is_asked = served.is_allow() || policy.contains(&served.reason);
+        let state = self.tenants.get(request.tenant).filter(|_| is_asked)?;
         let decision = state.decide_policy(request, at, &mut self.scratch);
         let outcome = match (served.is_allow(), decision.is_allow()) {
             (false, true) => Outcome::Gain,

@@ -146,7 +146,7 @@ fn takes_problems(headers: &HeaderMap) -> bool {
 
 fn status_of(reason: Reason) -> StatusCode {
     match reason {
-        Reason::Allow => StatusCode::OK,
+        Reason::Allow | Reason::FailedOpen => StatusCode::OK,
         Reason::QuotaExceeded => StatusCode::TOO_MANY_REQUESTS,
         Reason::NoBundle | Reason::Stale | Reason::QuotaStoreFull => {
             StatusCode::SERVICE_UNAVAILABLE
@@ -163,7 +163,7 @@ mod tests {
     fn every_reason_has_its_status() {
         for reason in Reason::ALL {
             let expected = match reason.number() {
-                0 => 200,
+                0 | 1 => 200,
                 2060 => 429,
                 2021 | 2022 | 2061 => 503,
                 _ => 403,

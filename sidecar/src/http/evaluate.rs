@@ -110,7 +110,7 @@ fn explained(
     let bytes = request.with(|request| session.shared().explain(request, scratch));
     let mut body: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
     let mut explanation = serde_json::Map::new();
-    for member in ["rules", "values", "not_met"] {
+    for member in ["rules", "values", "not_met", "estimates"] {
         if let Some(value) = body.as_object_mut().and_then(|body| body.remove(member)) {
             explanation.insert(member.to_owned(), value);
         }

@@ -29,6 +29,11 @@ const PERIODS: &[(u64, &str, &str)] = &[
 const MONTH: (&str, &str) = ("x-ratelimit-limit-month", "x-ratelimit-remaining-month");
 const YEAR: (&str, &str) = ("x-ratelimit-limit-year", "x-ratelimit-remaining-year");
 
+/// Whether a limit says how it stands: one that could not count does not know.
+fn is_told(own: &LimitUse) -> bool {
+    own.mode != Mode::Shadow && !own.failed_open
+}
+
 /// Adds what the client of a decision may know of its limits, and when to come again.
 pub(super) fn put(headers: &mut HeaderMap, state: Option<&TenantState>, decision: &Decision) {
     if let Some(state) = state.filter(|state| state.disclosure() != Disclosure::Code) {
@@ -51,7 +56,7 @@ pub(super) fn put(headers: &mut HeaderMap, state: Option<&TenantState>, decision
 fn put_limits(headers: &mut HeaderMap, state: &TenantState, decision: &Decision) {
     let (mut policy, mut standing) = (String::new(), String::new());
     let mut tightest: Option<Standing<'_>> = None;
-    for own in decision.limits.as_slice().iter().filter(|own| own.mode != Mode::Shadow) {
+    for own in decision.limits.as_slice().iter().filter(|own| is_told(own)) {
         let Some(one) = Standing::of(state, decision, own) else { continue };
         let separator = if policy.is_empty() { "" } else { ", " };
         let (id, of, left) = (&one.terms.id, one.of, one.remaining);

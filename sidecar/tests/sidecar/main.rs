@@ -8,6 +8,7 @@ mod common;
 mod crash;
 mod decisions;
 mod doors;
+mod doubt;
 mod frame;
 mod h2;
 mod http;

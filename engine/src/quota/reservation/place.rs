@@ -111,7 +111,15 @@ pub(crate) enum Kind {
     Bucket {
         interval_ns: u64,
     },
+    /// No limit: the truth is learned from, and nothing charged.
+    Learned {
+        /// In per cent.
+        quantile: u8,
+    },
 }
+
+/// Set in the word of what is learned; no interval is so long.
+const LEARNED: u64 = 1 << 63;
 
 impl Kind {
     fn word(self) -> u64 {
@@ -119,6 +127,7 @@ impl Kind {
             Kind::Budget => 0,
             Kind::InFlight => u64::MAX,
             Kind::Bucket { interval_ns } => interval_ns,
+            Kind::Learned { quantile } => LEARNED | u64::from(quantile),
         }
     }
 
@@ -126,6 +135,9 @@ impl Kind {
         match word {
             0 => Kind::Budget,
             u64::MAX => Kind::InFlight,
+            learned if learned & LEARNED != 0 => {
+                Kind::Learned { quantile: u8::try_from(learned & !LEARNED).unwrap_or(0) }
+            }
             interval_ns => Kind::Bucket { interval_ns },
         }
     }
@@ -258,6 +270,14 @@ mod tests {
             }
         }
         assert_eq!(Turn::of(0xff).phase, Phase::Unknown);
+    }
+
+    #[test]
+    fn a_kind_has_one_word() {
+        let bucket = Kind::Bucket { interval_ns: LEARNED - 1 };
+        for kind in [Kind::Budget, Kind::InFlight, bucket, Kind::Learned { quantile: 99 }] {
+            assert_eq!(Kind::of(kind.word()), kind);
+        }
     }
 
     #[test]

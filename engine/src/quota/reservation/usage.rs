@@ -39,7 +39,8 @@ impl Cells<'_> {
             cell: self.find(held.key).map_or([0; CELL_WORDS], |cell| cell.all()),
         };
         let is_ours = before.phase == Phase::Settled && before.generation == id.generation;
-        let lines = if is_ours { place.held().map(line).collect() } else { Vec::new() };
+        let charged = place.held().filter(|held| !matches!(held.kind, Kind::Learned { .. }));
+        let lines = if is_ours { charged.map(line).collect() } else { Vec::new() };
         let usage = Usage { id, at: Now(place.time_ns()), lines };
         // Another may have kept it meanwhile and a new reservation taken its place.
         (is_ours && place.turn() == before).then_some(usage)
