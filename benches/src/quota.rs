@@ -285,7 +285,7 @@ fn two_processes(path: &Path) -> f64 {
 
 /// One of two processes: says how many it took a second.
 pub(crate) fn hot_process(path: &str) {
-    let region = Region::open(Path::new(path), &spec(), Now(START_NS)).expect("a region");
+    let region = Region::open(Path::new(path), &spec(), Now(START_NS), &mut |_| {}).expect("a region");
     let tenant = tenant(&budgets(1));
     // Both are there before either takes.
     let began = Instant::now();

@@ -95,7 +95,8 @@ impl std::fmt::Debug for Region {
 
 impl Region {
     /// Attaches to the region of a file, or makes it. Where nobody else is attached, a region of another size is made
-    /// anew with what it counted; its reservations end, their estimates stay charged.
+    /// anew with what it counted; its reservations end, their estimates stay charged. A new one is given to `restore`, to
+    /// be filled before anybody else can attach.
     ///
     /// # Errors
     /// In order of precedence: the file cannot be had, is none of ours, or is in use with another size.
@@ -106,13 +107,18 @@ impl Region {
     /// let path = std::env::temp_dir().join(format!("cells-{}", std::process::id()));
     /// let secret = TableSecret::new([7, 8]);
     /// let spec = RegionSpec { cells: 1_000, reservations: 10, secret, run: 1, boot: [1, 2] };
-    /// let region = Region::open(&path, &spec, Now(1))?;
+    /// let region = Region::open(&path, &spec, Now(1), &mut |cells| assert_eq!(cells.occupied(), 0))?;
     /// assert_eq!((region.capacity(), region.is_new()), (1_008, true)); // whole stripes of 16
-    /// assert!(!Region::open(&path, &spec, Now(2))?.is_new());
+    /// assert!(!Region::open(&path, &spec, Now(2), &mut |_| unreachable!())?.is_new());
     /// std::fs::remove_file(path).ok();
     /// # Ok::<(), tollgate_cells::RegionError>(())
     /// ```
-    pub fn open(path: &Path, spec: &RegionSpec, now: Now) -> Result<Region, RegionError> {
+    pub fn open(
+        path: &Path,
+        spec: &RegionSpec,
+        now: Now,
+        restore: &mut dyn FnMut(&Cells<'_>),
+    ) -> Result<Region, RegionError> {
         let said = |error: std::io::Error| RegionError::Unavailable(said(path, &error));
         let file = open_file(path).map_err(said)?;
         // Who makes, attaches or makes anew does so alone.
@@ -148,10 +154,13 @@ impl Region {
         let region = Region::attach(file, memory, header, is_new)
             .map_err(said)?
             .ok_or_else(|| RegionError::InUse(format!("{}: 64 are attached", path.display())))?;
-        let cells = region.cells();
-        for words in carried.into_iter().flat_map(|(_, cells)| cells) {
-            cells.restore(words, now.0);
+        if is_new {
+            restore(&region.unshared());
         }
+        for words in carried.into_iter().flat_map(|(_, cells)| cells) {
+            region.unshared().restore(words, now.0);
+        }
+        let cells = region.cells();
         cells.recover_own();
         if is_alone {
             cells.recover();
@@ -181,6 +190,17 @@ impl Region {
         let places = Reservations::new(places, self.memory.next(), self.header.run);
         let places = places.of_member(self.locks.member()).journaled();
         Cells::new(cells, &self.secret, &self.locks).with_reservations(places)
+    }
+
+    /// The same as long as nobody else can attach.
+    fn unshared(&self) -> Cells<'_> {
+        let (cells, _) = self.memory.parts(&self.header);
+        Cells::new(cells, &self.secret, &locks::Alone)
+    }
+
+    /// The number of this life of the region: another where it was made anew.
+    pub fn run(&self) -> u64 {
+        self.header.run
     }
 
     /// How many cells the table has.

@@ -57,7 +57,7 @@ pub(crate) fn run(config: &Config) -> Result<(), String> {
     let state = Arc::new(settled(State::open(&config.data.join("state")), "state")?);
     let journal = Arc::new(settled(Journal::open(&config.data.join("journal")), "journal")?);
     let fresh = ([random()?, random()?], random()?);
-    let cells = region::open(config, &state, fresh, clock.now())?;
+    let cells = region::open(config, (&state, &journal), fresh, clock.now())?;
     let (inbox, notes) = Inbox::new(config.journal_waits);
     let loader = Loader::new(random()?, Vault::open(&config.data, Arc::clone(&state))?);
     let publisher = Publisher::new(config.metrics_tenants_max);
@@ -80,8 +80,7 @@ pub(crate) fn run(config: &Config) -> Result<(), String> {
     });
     let mut policies = Policies { shared: Arc::clone(&shared), loader, publisher };
     policies.look();
-    let mut snapshots = Snapshots::new(Arc::clone(&shared), state, Arc::clone(&journal));
-    snapshots.restore();
+    let snapshots = Snapshots::new(Arc::clone(&shared), state, Arc::clone(&journal));
     shared.overrides.apply(&shared);
     let writer = Writer { shared: Arc::clone(&shared), journal, notes, failed: false };
     let drain = Drain::open(Arc::clone(&shared), random_bytes()?)?;

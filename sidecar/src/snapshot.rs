@@ -1,5 +1,4 @@
-//! Counters on the disk: written every second and at the end, put back where the region is new; reservations that are
-//! over end then.
+//! Counters on the disk: written every second and at the end; reservations that are over end then.
 //!
 //! A write takes only what changed. One that fails is counted, and everything is written again when
 //! the disk takes it.
@@ -37,56 +36,25 @@ impl Snapshots {
         Snapshots { shared, state, journal, forgotten: 0, written, failed: false }
     }
 
-    /// Puts back what the last run wrote, if the region does not know better, and forgets what means nothing any more.
-    pub(crate) fn restore(&mut self) {
-        let shared = Arc::clone(&self.shared);
-        let (cells, now) = (shared.cells.cells(), shared.clock.now());
-        let is_new = shared.cells.is_new();
-        let mut restored = 0_u64;
+    /// Forgets what means nothing any more.
+    fn forget_over(&mut self) {
+        let now = self.shared.clock.now();
         let mut over: Vec<[u64; CELL_WORDS]> = Vec::new();
-        let read = self.state.cells(&mut |words| match Cells::is_over(words, now.0) {
-            true => over.push(words),
-            false if is_new => restored += u64::from(cells.restore(words, now.0)),
-            false => {}
+        let read = self.state.cells(&mut |words| {
+            if Cells::is_over(words, now.0) {
+                over.push(words);
+            }
         });
-        match (read, is_new) {
-            (_, false) => tracing::info!(counters = cells.occupied(), "counters were kept"),
-            (Ok(0), true) => tracing::info!(restored, "counters restored"),
-            (Ok(lost), true) => {
-                tracing::error!(restored, lost, "counters restored, some were corrupt");
-            }
-            (Err(error), true) => {
-                tracing::error!(error = error.to_string(), "counters begin anew");
-            }
-        }
-        if is_new {
-            self.raise(&cells, now.0);
-        }
-        for over in over.chunks(BATCH) {
-            if let Err(error) = self.state.remove_cells(over) {
-                self.fail(&error.to_string());
-            }
-        }
-    }
-
-    /// Adds what was settled behind the last snapshot.
-    fn raise(&self, cells: &Cells<'_>, now_ns: u64) {
-        let mut settled = 0_u64;
-        let read = self.journal.usages(&mut |usage| {
-            settled += 1;
-            usage.lines.iter().for_each(|line| cells.raise(line.cell, now_ns));
-        });
-        match read {
-            Ok(0) => tracing::info!(settled, "the journal is read"),
-            Ok(lost) => {
-                tracing::error!(settled, lost, "the journal is read, some of it was corrupt")
-            }
-            Err(error) => tracing::error!(error = error.to_string(), "the journal cannot be read"),
+        let removed = over.chunks(BATCH).map(|over| self.state.remove_cells(over));
+        let done = read.map(drop).and_then(|()| removed.collect::<Result<(), _>>());
+        if let Err(error) = done {
+            self.fail(&error.to_string());
         }
     }
 
     /// Writes until the sidecar stops, and once more then.
     pub(crate) fn run(mut self, stopped: &Receiver<()>) {
+        self.forget_over();
         let mut interval = INTERVAL;
         while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
             let began = Instant::now();

@@ -5,8 +5,8 @@
 
 use crate::manifest;
 use rocksdb::{
-    ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, ErrorKind, IteratorMode,
-    LogLevel, Options, WriteBatch, WriteOptions,
+    ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, ErrorKind, LogLevel, Options,
+    WriteBatch, WriteOptions,
 };
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -158,7 +158,7 @@ impl Database {
     pub(crate) fn get(&self, family: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.with(|db| {
             let found = db.get_cf(handle(db, family)?, key)?;
-            found.map(|value| unsealed(key, &value)).transpose()
+            found.map(|value| unsealed(key, &value).map(<[u8]>::to_vec)).transpose()
         })
     }
 
@@ -170,20 +170,17 @@ impl Database {
     ) -> Result<usize, StoreError> {
         self.with(|db| {
             let mut lost = 0;
-            for item in db.iterator_cf(handle(db, family)?, IteratorMode::Start) {
-                match item {
-                    Ok((key, value)) => match unsealed(&key, &value) {
-                        Ok(value) => visit(&key, &value),
-                        Err(_) => lost += 1,
-                    },
-                    // The iterator ends here: what lies behind a bad block cannot be reached.
-                    Err(_) => {
-                        lost += 1;
-                        break;
-                    }
+            let mut records = db.raw_iterator_cf(handle(db, family)?);
+            records.seek_to_first();
+            while let Some((key, value)) = records.item() {
+                match unsealed(key, value) {
+                    Ok(value) => visit(key, value),
+                    Err(_) => lost += 1,
                 }
+                records.next();
             }
-            Ok(lost)
+            // What lies behind a bad block cannot be reached.
+            Ok(lost + usize::from(records.status().is_err()))
         })
     }
 }
@@ -249,10 +246,10 @@ fn sealed(key: &[u8], value: &[u8]) -> Vec<u8> {
     [value, &digest(key, value)].concat()
 }
 
-fn unsealed(key: &[u8], sealed: &[u8]) -> Result<Vec<u8>, StoreError> {
+fn unsealed<'v>(key: &[u8], sealed: &'v [u8]) -> Result<&'v [u8], StoreError> {
     let length = sealed.len().saturating_sub(DIGEST_BYTES);
     match sealed.split_at_checked(length) {
-        Some((value, found)) if found == digest(key, value) => Ok(value.to_vec()),
+        Some((value, found)) if found == digest(key, value) => Ok(value),
         _ => Err(StoreError::Corrupt("a value is not what was written".to_owned())),
     }
 }

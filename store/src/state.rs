@@ -12,6 +12,7 @@ const FLOORS: &str = "floors";
 const META: &str = "meta";
 const OVERRIDES: &str = "overrides";
 const SECRET: &[u8] = b"secret";
+const RUN: &[u8] = b"run";
 /// Words of a cell that are its key.
 const KEY_WORDS: usize = 2;
 
@@ -52,6 +53,23 @@ impl State {
         self.0.write(&[(META, SECRET, Some(&bytes_of(secret.words())))], true)
     }
 
+    /// The number of the region that the cells here are of; `None` before the first.
+    ///
+    /// # Errors
+    /// The record is corrupt or cannot be read.
+    pub fn run(&self) -> Result<Option<u64>, StoreError> {
+        let bytes = self.0.get(META, RUN)?;
+        Ok(bytes.and_then(|bytes| words_of::<1>(&bytes)).map(|[run]| run))
+    }
+
+    /// Keeps the number of the region that cells are of from now on.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn put_run(&self, run: u64) -> Result<(), StoreError> {
+        self.0.write(&[(META, RUN, Some(&bytes_of(&[run])))], true)
+    }
+
     /// Keeps cells: they are on the disk when this returns.
     ///
     /// # Errors
@@ -73,8 +91,8 @@ impl State {
     /// The database cannot be read at all.
     pub fn cells(&self, visit: &mut dyn FnMut([u64; CELL_WORDS])) -> Result<usize, StoreError> {
         self.0.all(CELLS, &mut |key, value| {
-            if let Some(words) = words_of(&[key, value].concat()) {
-                visit(words);
+            if let (Some(key), Some(value)) = (words_of(key), words_of(value)) {
+                visit(joined(key, value));
             }
         })
     }
@@ -121,6 +139,14 @@ impl State {
     pub fn floor(&self, tenant: &str) -> Result<Option<Version>, StoreError> {
         Ok(self.0.get(FLOORS, tenant.as_bytes())?.and_then(|bytes| floor_of(&bytes)))
     }
+}
+
+/// The words of a cell: its key and the rest.
+fn joined(
+    [first, second]: [u64; KEY_WORDS],
+    [state, end, warned, fifth, floor, seventh]: [u64; CELL_WORDS - KEY_WORDS],
+) -> [u64; CELL_WORDS] {
+    [first, second, state, end, warned, fifth, floor, seventh]
 }
 
 pub(crate) fn bytes_of(words: &[u64]) -> Vec<u8> {

@@ -156,6 +156,15 @@ impl CellHost for Locks {
     }
 }
 
+/// The host of a table that nobody else has: whoever makes a region fills it before others attach.
+pub(super) struct Alone;
+
+impl CellHost for Alone {
+    fn locked(&self, _stripe: usize, work: &mut dyn FnMut()) {
+        work();
+    }
+}
+
 /// The host of a table that is only read.
 pub(super) struct Nobody;
 

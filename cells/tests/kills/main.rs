@@ -49,7 +49,7 @@ fn limits(role: &str) -> Vec<Limit> {
 fn child() {
     let (Ok(role), Ok(file)) = (std::env::var(ROLE), std::env::var(FILE)) else { return };
     let state = tenant(&limits(&role));
-    let open = |cells| Region::open(file.as_ref(), &spec(cells, 1), START).unwrap();
+    let open = |cells| Region::open(file.as_ref(), &spec(cells, 1), START, &mut |_| {}).unwrap();
     match role.as_str() {
         "budget" => take_all(&state, &open(1_024)),
         _ => take_keys(&state, &open(FEW_CELLS)),

@@ -32,7 +32,7 @@ impl Path {
     }
 
     pub(crate) fn open(&self, spec: &RegionSpec) -> Region {
-        Region::open(&self.0, spec, START).unwrap()
+        Region::open(&self.0, spec, START, &mut |_| {}).unwrap()
     }
 }
 

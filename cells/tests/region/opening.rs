@@ -7,7 +7,7 @@ use tollgate_engine::cell::TableSecret;
 use tollgate_engine::quota::window::Period;
 
 fn refused(path: &Path, spec: &RegionSpec) -> &'static str {
-    match Region::open(&path.0, spec, START) {
+    match Region::open(&path.0, spec, START, &mut |_| {}) {
         Ok(region) => panic!("{region:?}"),
         Err(error) => {
             assert!(!error.to_string().contains("1515"), "{error}");
@@ -100,11 +100,41 @@ fn what_is_no_region_is_refused_and_left_alone() {
 }
 
 #[test]
+fn a_new_region_is_filled_before_anybody_else_attaches() {
+    let (path, state) = (Path::new(), tenant(&[limit("calls", 9, Period::Day, true)]));
+    let mut kept = Vec::new();
+    let region = path.open(&spec(64, 4));
+    assert!(ask((&state, &region), "alice", None, START).is_allow());
+    region.cells().every(&mut |words| kept.push(words));
+    drop(region);
+    std::fs::remove_file(&path.0).unwrap();
+    let (filling, begun) = std::sync::mpsc::sync_channel(1);
+    std::thread::scope(|scope| {
+        let path = &path;
+        let other = scope.spawn(move || {
+            begun.recv().unwrap();
+            path.open(&spec(64, 4))
+        });
+        let own = Region::open(&path.0, &spec(64, 4), START, &mut |cells| {
+            filling.send(()).unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            assert!(!other.is_finished());
+            for words in &kept {
+                assert!(cells.restore(*words, START.0));
+            }
+        });
+        let (own, other) = (own.unwrap(), other.join().unwrap());
+        assert_eq!((own.is_new(), other.is_new(), own.run() == other.run()), (true, false, true));
+        assert_eq!(left((&state, &other), "alice", START), 8);
+    });
+}
+
+#[test]
 fn as_many_attach_as_there_are_numbers() {
     let path = Path::new();
     let mut members: Vec<Region> = (0..64).map(|_| path.open(&spec(16, 1))).collect();
     assert_eq!(members[0].members(), 64);
-    let error = Region::open(&path.0, &spec(16, 1), START).unwrap_err();
+    let error = Region::open(&path.0, &spec(16, 1), START, &mut |_| {}).unwrap_err();
     assert!(matches!(error, RegionError::InUse(_)), "{error}");
     members.remove(7);
     path.open(&spec(16, 1));

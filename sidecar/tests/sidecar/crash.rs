@@ -186,6 +186,44 @@ fn what_was_settled_on_the_disk_survives_the_loss_of_the_region() {
     }
 }
 
+/// Each has a snapshot and a journal of its own; whoever comes first makes the region anew from what it knows.
+#[test]
+fn what_another_settled_is_added_to_a_region_that_was_made_anew() {
+    for cycle in 0..2 * factor() {
+        let region = folder();
+        let path = region.join("cells.region");
+        let variables =
+            [("TOLLGATE_CELLS__REGION", path.to_str().unwrap()), ("TOLLGATE_JOURNAL_SYNC", "disk")];
+        let start = |folder: &Path| Sidecar::start(folder.to_owned(), &variables);
+        let folders = [folder(), folder()];
+        folders.iter().for_each(|folder| write(folder, "acme/limits.toml", LIMITS));
+        let sidecars = folders.each_ref().map(|folder| start(folder));
+        // Seen by no snapshot of the first, most likely: it writes one a second.
+        let mut settled = 0;
+        for folder in [&folders[0], &folders[1], &folders[1]] {
+            let mut client = Client { folder, stream: None };
+            let reservation = client.reserve().expect("a reservation");
+            assert!(client.settle(&reservation, 1 + cycle));
+            settled += 1 + cycle;
+        }
+        sidecars.into_iter().for_each(|sidecar| drop(ended(sidecar, Signal::SIGKILL)));
+        std::fs::remove_file(&path).unwrap();
+        let first = start(&folders[0]);
+        let second = start(&folders[1]);
+        for sidecar in [&first, &second] {
+            let [tokens, _] = used(sidecar);
+            let chunk = 3 * ESTIMATE;
+            assert!((settled..=settled + chunk).contains(&tokens), "{tokens} for {settled}");
+        }
+        // An ordinary restart adds nothing.
+        let [before, _] = used(&second);
+        ended(second, Signal::SIGKILL);
+        let second = start(&folders[1]);
+        assert_eq!(used(&second)[0], before);
+        std::fs::remove_dir_all(region).unwrap();
+    }
+}
+
 const FEW: &str = "[[limit]]\nid = \"calls\"\nmeter = \"requests\"\n\
     budget = { amount = 5_000, window = \"3650d\" }\n";
 
