@@ -2,7 +2,7 @@
 
 mod client;
 mod log;
-mod server;
+pub(crate) mod server;
 mod slow;
 
 use crate::report::Report;

@@ -16,6 +16,7 @@ mod published;
 mod quota;
 mod reload;
 mod report;
+mod restart;
 mod scale;
 mod threads;
 mod timing;
@@ -39,6 +40,7 @@ fn main() {
             quota::measure(&mut report);
             door::measure(&mut report);
             reload::measure(&mut report);
+            restart::measure(&mut report);
             decide::explain(&mut report);
             scale::measure(&mut report);
             published::measure(&mut report);
@@ -84,6 +86,11 @@ fn main() {
             quota::measure(&mut report);
             report.print();
         }
+        ["restart"] => {
+            let mut report = Report::default();
+            restart::measure(&mut report);
+            report.print();
+        }
         ["reload"] => {
             let mut report = Report::default();
             reload::measure(&mut report);
@@ -108,7 +115,7 @@ fn main() {
 
 fn usage() {
     eprintln!(
-        "usage: bench [decide | explain | scale | workloads | bucket | quota | door | log | reload | profile RULES A|S|U | profile-limits N | echo PATH]"
+        "usage: bench [decide | explain | scale | workloads | bucket | quota | door | log | reload | restart | profile RULES A|S|U | profile-limits N | echo PATH]"
     );
     std::process::exit(2);
 }

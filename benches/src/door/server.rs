@@ -31,6 +31,14 @@ impl Folder {
         Folder(folder)
     }
 
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    pub(crate) fn put(&self, name: &str, content: &str) {
+        std::fs::write(self.path(name), content).expect("a file");
+    }
+
     pub(crate) fn echo(&self, pinned: bool) -> Server {
         let socket = self.0.join("echo.sock");
         let own = std::env::current_exe().expect("this program");
@@ -79,6 +87,11 @@ pub(crate) struct Server {
 impl Server {
     /// Starts it, waits for its socket, asks, and ends exactly that process.
     pub(crate) fn with<T>(&self, ask: impl FnOnce(&Path) -> T) -> T {
+        self.ended_by(Signal::SIGTERM, ask)
+    }
+
+    /// The same, ended by this signal.
+    pub(crate) fn ended_by<T>(&self, signal: Signal, ask: impl FnOnce(&Path) -> T) -> T {
         let _ = std::fs::remove_file(&self.socket);
         let mut command = Command::new(&self.command[0]);
         command.args(&self.command[1..]).stdout(Stdio::null()).stderr(Stdio::null());
@@ -95,7 +108,7 @@ impl Server {
         }
         let figure = ask(&self.socket);
         let pid = Pid::from_raw(i32::try_from(child.id()).expect("a process id"));
-        let _ = kill(pid, Signal::SIGTERM);
+        let _ = kill(pid, signal);
         let _ = child.wait();
         figure
     }
