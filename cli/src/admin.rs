@@ -5,7 +5,7 @@
 mod asks;
 mod commands;
 
-pub(crate) use commands::{Audit, Key, Operation, Setting, Tenant};
+pub(crate) use commands::{Audit, Key, Limit, Operation, Policy, Setting, Tenant};
 
 use crate::api::calls::{self, Call};
 use crate::api::{Answer, Api};
@@ -19,7 +19,7 @@ use serde_json::{Value as Json, json};
 
 /// What all of them take.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments<C: Subcommand> {
+pub(crate) struct Flags {
     #[command(flatten)]
     profile: Profile,
     /// The tenant; left out: the platform's own
@@ -31,6 +31,13 @@ pub(crate) struct Arguments<C: Subcommand> {
     /// Only say what would change
     #[arg(long, global = true)]
     dry_run: bool,
+}
+
+/// A noun's commands with their flags.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments<C: Subcommand> {
+    #[command(flatten)]
+    flags: Flags,
     #[command(subcommand)]
     command: C,
 }
@@ -45,10 +52,21 @@ pub(crate) struct Me {
 }
 
 pub(crate) fn run<C: Subcommand + Asks>(places: &Places, arguments: &Arguments<C>) -> Exit {
-    let ask = arguments.command.ask(arguments.tenant.as_deref());
-    let answered =
-        arguments.profile.api(places).and_then(|api| answer(&api, ask.call, arguments.dry_run));
-    show(answered, ask.columns, arguments.json)
+    ask(places, &arguments.flags, &arguments.command)
+}
+
+fn ask(places: &Places, flags: &Flags, command: &impl Asks) -> Exit {
+    let ask = match command.ask(flags.tenant.as_deref()) {
+        Ok(ask) => ask,
+        Err((exit, message)) => return fail(exit, message),
+    };
+    let answered = flags.profile.api(places).and_then(|api| answer(&api, ask.call, flags.dry_run));
+    show(answered, ask.columns, flags.json)
+}
+
+/// What `tollgate policy` does with a tenant's policies, beside what it does with files.
+pub(crate) fn policy(places: &Places, command: &Policy) -> Exit {
+    ask(places, command.flags(), command)
 }
 
 pub(crate) fn me(places: &Places, arguments: &Me) -> Exit {
@@ -65,7 +83,7 @@ fn answer(api: &Api, call: Call, is_dry_run: bool) -> Result<Json, (Exit, String
         if answer.is_ok() { Ok(answer) } else { Err(answer.refusal()) }
     };
     let etag = match call.needs_etag {
-        true => ask("GET", &call.path, None, None)?.etag,
+        true => etag(api, &call)?,
         false => None,
     };
     let is_write = call.method != "GET";
@@ -81,6 +99,19 @@ fn answer(api: &Api, call: Call, is_dry_run: bool) -> Result<Json, (Exit, String
         }
     }
     Ok(if all.is_null() { answer.json } else { json!({"data": all, "next_cursor": null}) })
+}
+
+/// The ETag of the object that a call changes; that of one which is not there yet is `"0"`.
+fn etag(api: &Api, call: &Call) -> Result<Option<String>, (Exit, String)> {
+    let found = api.call("GET", &call.path, None, None);
+    let found = found.map_err(|message| (Exit::Unreachable, message))?;
+    match found.status {
+        404 if call.method == "PUT" && found.json["error"]["code"] == "not-found" => {
+            Ok(Some("\"0\"".to_owned()))
+        }
+        _ if found.is_ok() => Ok(found.etag),
+        _ => Err(found.refusal()),
+    }
 }
 
 fn show(

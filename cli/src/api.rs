@@ -97,6 +97,32 @@ impl Answer {
             502..=504 => Exit::Unreachable,
             _ => Exit::No,
         };
-        (exit, format!("{} ({}): {}", text("code"), self.status, text("message")))
+        let mut said = format!("{} ({}): {}", text("code"), self.status, text("message"));
+        for line in error["details"]["diagnostics"].as_array().into_iter().flatten().map(found) {
+            said += &format!("\n  {line}");
+        }
+        for line in error["details"]["failures"].as_array().into_iter().flatten().map(failed) {
+            said += &format!("\n  {line}");
+        }
+        (exit, said)
     }
+}
+
+/// A finding on one line: `policy.csv:3:4 bad-row: …`.
+fn found(finding: &Json) -> String {
+    let text = |member: &Json| member.as_str().unwrap_or("").to_owned();
+    let span = &finding["span"];
+    let (file, code) = (text(&finding["file"]), text(&finding["code"]));
+    format!("{file}:{}:{} {code}: {}", span["line"], span["column"], text(&finding["message"]))
+}
+
+/// A row of tests.yaml that does not hold.
+fn failed(failure: &Json) -> String {
+    let text = |name: &str| failure[name].as_str().unwrap_or("").to_owned();
+    let what = match text("expected") == text("got") {
+        true => format!("expected {} to decide, {} did", text("expected_rule"), text("rule")),
+        false => format!("expected {}, got {} ({})", text("expected"), text("got"), text("reason")),
+    };
+    let (subject, resource, action) = (text("subject"), text("resource"), text("action"));
+    format!("tests.yaml:{} {subject} {resource} {action}: {what}", failure["line"])
 }

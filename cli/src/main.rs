@@ -97,6 +97,8 @@ enum Command {
     Setting(admin::Arguments<admin::Setting>),
     /// The audit log, of the platform or with --tenant of a tenant
     Audit(admin::Arguments<admin::Audit>),
+    /// A tenant's limits: a change is in force at once
+    Limit(admin::Arguments<admin::Limit>),
     /// Show the page of a reason or load error, by name or number
     Errors(errors::Arguments),
 }
@@ -127,7 +129,7 @@ fn main() -> std::process::ExitCode {
         Command::Check(arguments) => check::run(&places, &arguments),
         Command::Explain(arguments) => explain::run(&places, &arguments),
         Command::Tail(arguments) => tail::run(&places, &arguments),
-        Command::Policy(command) => policy::run(&command),
+        Command::Policy(command) => policy::run(&places, &command),
         Command::Bundle(command) => bundle::run(&command),
         Command::Import(command) => import::run(&command),
         Command::Quota(command) => quota::run(&places, &command),
@@ -148,6 +150,7 @@ fn main() -> std::process::ExitCode {
         Command::Operation(arguments) => admin::run(&places, &arguments),
         Command::Key(arguments) => admin::run(&places, &arguments),
         Command::Setting(arguments) => admin::run(&places, &arguments),
+        Command::Limit(arguments) => admin::run(&places, &arguments),
         Command::Audit(arguments) => admin::run(&places, &arguments),
     };
     exit.into()

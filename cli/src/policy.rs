@@ -1,4 +1,4 @@
-//! `tollgate policy …`: what one does with policy files, without a sidecar.
+//! `tollgate policy …`: what one does with policy files, without a sidecar, and with the policies of a tenant.
 
 mod bench;
 mod can;
@@ -11,7 +11,9 @@ pub(crate) mod oracles;
 mod shell;
 mod test;
 
+use crate::admin;
 use crate::exit::Exit;
+use crate::places::Places;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
@@ -33,9 +35,11 @@ pub(crate) enum Command {
     Fmt(fmt::Arguments),
     /// Ask a model and policy about one request tuple, bound by position
     Enforce(enforce::Arguments),
+    #[command(flatten)]
+    OfTenant(admin::Policy),
 }
 
-pub(crate) fn run(command: &Command) -> Exit {
+pub(crate) fn run(places: &Places, command: &Command) -> Exit {
     match command {
         Command::Test(arguments) => test::run(arguments),
         Command::Lint(arguments) => lint::run(arguments),
@@ -46,5 +50,6 @@ pub(crate) fn run(command: &Command) -> Exit {
         Command::Shell(arguments) => shell::run(arguments),
         Command::Fmt(arguments) => fmt::run(arguments),
         Command::Enforce(arguments) => enforce::run(arguments),
+        Command::OfTenant(command) => admin::policy(places, command),
     }
 }

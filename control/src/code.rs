@@ -65,6 +65,8 @@ codes! {
     LastAdmin 409 "last-admin",
     IdempotencyInProgress 409 "idempotency-in-progress",
     IdempotencyMismatch 422 "idempotency-mismatch",
+    PolicyInvalid 422 "policy-invalid",
+    PolicyTestsFailed 422 "policy-tests-failed",
     Overloaded 503 "overloaded",
     DatabaseUnavailable 503 "database-unavailable",
     Timeout 504 "timeout",

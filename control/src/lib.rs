@@ -1,9 +1,9 @@
 //! The control plane: tenants with a database each, keys, settings and audit over REST.
 //!
 //! `wire` checks every call by the API's conventions, `routes` names what each route needs, `authority` asks our
-//! own engine, a noun's module (`tenants`, `operations`, `api_keys`, `settings`, `clusters`, `audit_events`, `me`)
+//! own engine, a noun's module (`tenants`, `operations`, `api_keys`, `settings`, `clusters`, `policies`, `limits`, `audit_events`, `me`)
 //! answers. `write` is the one way to change something, `audit` the one way to say so, `pools` the one way to a
-//! database: a tenant's only for a `placement::VerifiedTenant`. `provision` makes databases in the background, `publish` writes
+//! database: a tenant's only for a `placement::VerifiedTenant`. `bundle` is what a tenant's sidecars get, `provision` makes databases in the background, `publish` writes
 //! what sidecars decide by.
 //! To add a route: a row in `routes`, a handler, its permission in `policies/control-plane/policy.csv`.
 
@@ -14,6 +14,7 @@ pub mod audit;
 pub mod audit_events;
 pub mod authority;
 pub mod bootstrap;
+pub mod bundle;
 pub mod call;
 pub mod clusters;
 pub mod code;
@@ -24,6 +25,7 @@ pub mod database;
 pub mod denials;
 pub mod floods;
 pub mod lease;
+pub mod limits;
 pub mod listing;
 pub mod me;
 pub mod migrate;
@@ -33,6 +35,7 @@ pub mod ops;
 pub mod page;
 pub mod placement;
 mod planted;
+pub mod policies;
 pub mod pools;
 pub mod provision;
 pub mod publish;

@@ -2,10 +2,16 @@
 //!
 //! `publish.dir/<tenant>` is a symlink to a folder in `.published`; a new version is a new folder, and the link
 //! is replaced by rename, so that nobody ever reads half of one. A tenant that is not ready, or gone, has no link.
-//! The contents are those that are there (edited in place, or found as a plain folder), for a new tenant a model
-//! without rules: everything is denied until there is a policy.
+//! The contents are those of the tenant's bundle once it has one; before, those that are there (edited in place, or
+//! found as a plain folder), for a new tenant a model without rules: everything is denied until there is a policy.
+//! A folder's name carries the number of its bundle, so that nobody asks a tenant whose bundle is the same.
 
+use crate::bundle::{self, BundleVersion};
 use crate::code::Refusal;
+use crate::lease::Lease;
+use crate::placement::KnownTenant;
+use crate::policies::Files;
+use crate::pools::Conn;
 use crate::random::base32;
 use crate::service::Service;
 use crate::settings;
@@ -21,6 +27,8 @@ use toml::{Table, Value};
 
 /// Changes of other replicas are seen so often.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// What no transaction told of is found by asking every tenant, so often.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(600);
 const VERSIONS: &str = ".published";
 const NAME_CHARS: usize = 16;
 const NEW_MODEL: &str = include_str!("publish/model.conf");
@@ -28,8 +36,9 @@ const NEW_POLICY: &str = include_str!("publish/policy.csv");
 
 /// Publishes until the service ends.
 pub async fn work(service: Arc<Service>) {
+    let holder = base32(NAME_CHARS);
     loop {
-        if let Err(refusal) = look(&service).await {
+        if let Err(refusal) = look(&service, &holder).await {
             let cause = refusal.cause.unwrap_or(refusal.message);
             tracing::warn!(cause, "publishing waits");
         }
@@ -41,23 +50,111 @@ pub async fn work(service: Arc<Service>) {
 }
 
 /// Brings the folder to what the platform database says.
-async fn look(service: &Arc<Service>) -> Result<(), Refusal> {
+async fn look(service: &Arc<Service>, holder: &str) -> Result<(), Refusal> {
     let platform = service.pools.platform().await?;
-    let statement = "SELECT id, state FROM tenants WHERE state <> 'provisioning'";
+    let statement = "SELECT t.id, t.state, coalesce(b.seq, 0) FROM tenants t \
+        LEFT JOIN published_bundles b ON b.tenant_id = t.id WHERE t.state <> 'provisioning'";
     let rows = platform.rows(statement, &[]).await?;
-    let tenants: Vec<(String, String)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     let limits = settings::default_limits(&platform).await?;
     drop(platform);
-    let dir = service.config.publish.dir.clone();
-    let done = tokio::task::spawn_blocking(move || {
-        for (tenant, state) in &tenants {
-            if let Err(error) = publish(&dir, tenant, state, &limits) {
+    for row in rows {
+        let (tenant, state, seq): (String, String, i64) = (row.get(0), row.get(1), row.get(2));
+        let dir = service.config.publish.dir.clone();
+        let is_behind = shown_as(&state).is_some() && published_seq(&dir, &tenant) < seq;
+        let own = match is_behind {
+            true => contents_of(service, (&tenant, holder), &limits).await,
+            false => Ok(None),
+        };
+        let own = own.unwrap_or_else(|refusal| {
+            let cause = refusal.cause.unwrap_or(refusal.message);
+            tracing::warn!(tenant, cause, "a bundle waits to be published");
+            None
+        });
+        let limits = limits.clone();
+        let done = tokio::task::spawn_blocking(move || {
+            if let Err(error) = publish(&dir, &tenant, &state, (own, &limits)) {
                 tracing::error!(tenant, error = error.to_string(), "a tenant was not published");
             }
-        }
-    });
-    done.await.map_err(Refusal::internal)
+        });
+        done.await.map_err(Refusal::internal)?;
+    }
+    Ok(())
 }
+
+/// What a tenant's own database says; `None` while another process asks it.
+async fn contents_of(
+    service: &Service,
+    (tenant, holder): (&str, &str),
+    limits: &str,
+) -> Result<Option<Own>, Refusal> {
+    with_tenant(service, (tenant, holder), async |conn| bundle::contents(conn, limits).await).await
+}
+
+/// Works with a tenant's database under the lease of its publishing.
+async fn with_tenant<T>(
+    service: &Service,
+    (tenant, holder): (&str, &str),
+    work: impl AsyncFnOnce(&Conn) -> Result<T, Refusal>,
+) -> Result<Option<T>, Refusal> {
+    let platform = service.pools.platform().await?;
+    let lease = Lease::take(&platform, &format!("publish/{tenant}"), holder).await?;
+    let Some(lease) = lease else { return Ok(None) };
+    let known = KnownTenant::by_id(&platform, tenant).await?;
+    let done = match known.and_then(|known| known.for_job(&lease)) {
+        Some(verified) => {
+            let conn = service.pools.tenant(&verified).await?;
+            Some(work(&conn).await?)
+        }
+        None => None,
+    };
+    lease.give_back(&platform).await?;
+    Ok(done)
+}
+
+/// Finds, now and then, bundles that nobody told of: whoever published ended between both databases.
+pub async fn sweep(service: Arc<Service>) {
+    let holder = base32(NAME_CHARS);
+    loop {
+        if let Err(refusal) = sweep_once(&service, &holder).await {
+            let cause = refusal.cause.unwrap_or(refusal.message);
+            tracing::warn!(cause, "bundles that nobody told of are found later");
+        }
+        tokio::time::sleep(SWEEP_INTERVAL).await;
+    }
+}
+
+async fn sweep_once(service: &Service, holder: &str) -> Result<(), Refusal> {
+    let statement = "SELECT id FROM tenants WHERE state IN ('active', 'suspended', 'offboarding')";
+    let rows = service.pools.platform().await?.rows(statement, &[]).await?;
+    for row in rows {
+        let tenant: String = row.get(0);
+        let asked =
+            with_tenant(service, (&tenant, holder), async |conn| bundle::version(conn).await);
+        match asked.await {
+            Ok(Some(version)) if version.seq > 0 => {
+                bundle::note(&service.pools.platform().await?, &tenant, version).await?;
+            }
+            Ok(_) => {}
+            Err(refusal) => {
+                let cause = refusal.cause.unwrap_or(refusal.message);
+                tracing::warn!(tenant, cause, "a tenant's bundle is looked at later");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The policy of a tenant that has none yet.
+pub(crate) fn new_policy() -> Files {
+    let mut files = Files::default();
+    for (name, text) in [("model.conf", NEW_MODEL), ("policy.csv", NEW_POLICY)] {
+        files.put(name, text.to_owned());
+    }
+    files
+}
+
+/// A tenant's own bundle.
+type Own = (BundleVersion, BTreeMap<String, String>);
 
 /// Whether a new tenant with these limits loads.
 pub(crate) fn check_limits(limits: &str) -> Result<(), Diagnostics> {
@@ -73,32 +170,69 @@ pub(crate) fn check_limits(limits: &str) -> Result<(), Diagnostics> {
     from_files("new", &files, options).map(|_| ())
 }
 
-/// One tenant: nothing is written if its folder is as it should be.
-fn publish(dir: &Path, tenant: &str, state: &str, limits: &str) -> io::Result<()> {
-    let link = dir.join(tenant);
-    let state = match state {
-        "active" => "active",
-        "suspended" | "offboarding" => "suspended",
-        _ => return withdraw(dir, &link),
-    };
-    let mut files = contents(&link)?;
-    let settings = files.get("tenant.toml").map_or("", String::as_str);
-    let mut settings: Table = settings.parse().unwrap_or_default();
-    let is_said =
-        |key: &str, wanted: &str| settings.get(key).and_then(Value::as_str) == Some(wanted);
-    if link.is_symlink() && is_said("state", state) && is_said("tenant", tenant) {
-        return Ok(());
+/// The state that sidecars are told; `None`: they know no such tenant.
+fn shown_as(state: &str) -> Option<&'static str> {
+    match state {
+        "active" => Some("active"),
+        "suspended" | "offboarding" => Some("suspended"),
+        _ => None,
     }
+}
+
+/// The number of the bundle that is published; 0 is none.
+fn published_seq(dir: &Path, tenant: &str) -> i64 {
+    let folder = std::fs::read_link(dir.join(tenant)).unwrap_or_default();
+    let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or("");
+    let seq = name.split('.').nth_back(1).and_then(|seq| seq.parse().ok());
+    seq.unwrap_or(0)
+}
+
+/// Says in tenant.toml whose folder it is and whether it is served.
+pub(crate) fn with_settings(files: &mut BTreeMap<String, String>, tenant: &str, state: &str) {
+    let settings = files.get("tenant.toml").map_or("", String::as_str);
+    // What is no table is left as it is: it does not load, and says why.
+    let Ok(mut settings) = settings.parse::<Table>() else { return };
     for (key, value) in [("tenant", tenant), ("state", state)] {
         settings.insert(key.to_owned(), Value::String(value.to_owned()));
     }
-    files.insert("tenant.toml", settings.to_string());
+    files.insert("tenant.toml".to_owned(), settings.to_string());
+}
+
+/// One tenant: nothing is written if its folder is as it should be.
+fn publish(
+    dir: &Path,
+    tenant: &str,
+    state: &str,
+    (own, limits): (Option<Own>, &str),
+) -> io::Result<()> {
+    let link = dir.join(tenant);
+    let Some(state) = shown_as(state) else { return withdraw(dir, &link) };
+    let mut files = contents(&link)?;
+    let settings = files.get("tenant.toml").map_or("", String::as_str);
+    let settings: Table = settings.parse().unwrap_or_default();
+    let is_said =
+        |key: &str, wanted: &str| settings.get(key).and_then(Value::as_str) == Some(wanted);
+    let is_known = link.is_symlink() && is_said("state", state) && is_said("tenant", tenant);
+    let mut seq = published_seq(dir, tenant);
+    match own {
+        // A bundle of limits alone stands beside the policy that is there.
+        Some((version, own)) => {
+            if own.contains_key("model.conf") {
+                files.clear();
+            }
+            files.extend(own);
+            seq = version.seq;
+        }
+        None if is_known => return Ok(()),
+        None => {}
+    }
+    with_settings(&mut files, tenant, state);
     for (name, text) in
         [("model.conf", NEW_MODEL), ("policy.csv", NEW_POLICY), ("limits.toml", limits)]
     {
-        files.entry(name).or_insert_with(|| text.to_owned());
+        files.entry(name.to_owned()).or_insert_with(|| text.to_owned());
     }
-    let folder = PathBuf::from(VERSIONS).join(format!("{tenant}.{}", base32(NAME_CHARS)));
+    let folder = PathBuf::from(VERSIONS).join(format!("{tenant}.{seq}.{}", base32(NAME_CHARS)));
     std::fs::create_dir_all(dir.join(&folder))?;
     for (name, text) in files {
         std::fs::write(dir.join(&folder).join(name), text)?;
@@ -107,11 +241,11 @@ fn publish(dir: &Path, tenant: &str, state: &str, limits: &str) -> io::Result<()
 }
 
 /// The files of a tenant that are there now.
-fn contents(link: &Path) -> io::Result<BTreeMap<&'static str, String>> {
+fn contents(link: &Path) -> io::Result<BTreeMap<String, String>> {
     let mut files = BTreeMap::new();
     for name in FILES {
         match std::fs::read_to_string(link.join(name)) {
-            Ok(text) => drop(files.insert(*name, text)),
+            Ok(text) => drop(files.insert((*name).to_owned(), text)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
@@ -170,12 +304,40 @@ mod tests {
     #[test]
     fn a_new_tenant_is_denied_everything_and_loads() {
         let dir = dir("new");
-        publish(&dir, "acme", "active", "").unwrap();
+        publish(&dir, "acme", "active", (None, "")).unwrap();
         let files = contents(&dir.join("acme")).unwrap();
         let files: Vec<File<'_>> =
             files.iter().map(|(path, text)| File { path, bytes: text.as_bytes() }).collect();
         let folder = from_files("acme", &files, Options::new(0, Version { epoch: 1, seq: 1 }));
         assert_eq!(folder.unwrap().tenants[0].name(), "acme");
+    }
+
+    #[test]
+    fn a_bundle_is_published_once_and_outlives_a_state() {
+        let dir = dir("bundle");
+        let bundle = |seq: i64, files: &[(&str, &str)]| {
+            let files = files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+            Some((BundleVersion { epoch: 1, seq }, files.collect::<BTreeMap<_, _>>()))
+        };
+        publish(&dir, "acme", "active", (None, "# new\n")).unwrap();
+        assert_eq!(published_seq(&dir, "acme"), 0);
+        // Limits alone: the policy is the one that is there.
+        publish(&dir, "acme", "active", (bundle(1, &[("limits.toml", "# own\n")]), "")).unwrap();
+        let files = contents(&dir.join("acme")).unwrap();
+        assert_eq!(
+            (files["limits.toml"].as_str(), files["model.conf"].as_str()),
+            ("# own\n", NEW_MODEL)
+        );
+        let rows = "p, alice, /x, read, allow\n";
+        let whole = [("model.conf", NEW_MODEL), ("policy.csv", rows), ("limits.toml", "")];
+        publish(&dir, "acme", "active", (bundle(12, &whole), "")).unwrap();
+        for state in ["active", "suspended", "active"] {
+            publish(&dir, "acme", state, (None, "")).unwrap();
+            let files = contents(&dir.join("acme")).unwrap();
+            assert_eq!((published_seq(&dir, "acme"), files["policy.csv"].as_str()), (12, rows));
+            assert!(files["tenant.toml"].contains(&format!("state = \"{state}\"")));
+        }
+        assert_eq!(versions(&dir), 1);
     }
 
     #[test]
@@ -195,9 +357,9 @@ mod tests {
             ("active", "active"),
             ("offboarding", "suspended"),
         ] {
-            publish(&dir, "demo", state, "").unwrap();
+            publish(&dir, "demo", state, (None, "")).unwrap();
             let before = std::fs::read_link(dir.join("demo")).unwrap();
-            publish(&dir, "demo", state, "").unwrap();
+            publish(&dir, "demo", state, (None, "")).unwrap();
             assert_eq!(std::fs::read_link(dir.join("demo")).unwrap(), before, "nothing to do");
             let files = contents(&dir.join("demo")).unwrap();
             assert!(files["tenant.toml"].contains(&format!("state = \"{shown}\"")));
@@ -206,7 +368,7 @@ mod tests {
             assert_eq!(versions(&dir), 1);
         }
         for state in ["destroyed", "failed"] {
-            publish(&dir, "demo", state, "").unwrap();
+            publish(&dir, "demo", state, (None, "")).unwrap();
             assert!(!dir.join("demo").exists());
         }
         assert_eq!(versions(&dir), 0);

@@ -4,7 +4,9 @@ use crate::authority::Permission;
 use crate::call::{Call, Reply};
 use crate::code::Code;
 use crate::write::Stop;
-use crate::{api_keys, audit_events, clusters, me, operations, settings, tenants};
+use crate::{
+    api_keys, audit_events, clusters, limits, me, operations, policies, settings, tenants,
+};
 use http::Method;
 use std::pin::Pin;
 
@@ -60,17 +62,21 @@ impl Route {
     pub fn codes(&self) -> Vec<Code> {
         let is_change = [Method::PATCH, Method::PUT, Method::DELETE].contains(&self.method);
         let is_post = self.method == Method::POST;
-        let names_object = self.path.contains("{id}") || self.path.contains("{key}");
+        let names_object = ["{id}", "{key}", "{name}"].iter().any(|name| self.path.contains(name));
         let is_possible = |code: &&Code| match code {
             Code::RouteNotFound | Code::MethodNotAllowed => false,
             Code::UnsupportedMediaType | Code::MalformedJson => self.body.is_some(),
             Code::InvalidCursor => self.is_list(),
             Code::NotFound => names_object,
-            Code::IfMatchRequired | Code::VersionMismatch => is_change,
+            Code::IfMatchRequired => is_change,
+            Code::VersionMismatch => is_change || self.conflicts.contains(code),
             Code::IdempotencyInProgress | Code::IdempotencyMismatch => is_post,
-            Code::AlreadyExists | Code::InvalidState | Code::InUse | Code::LastAdmin => {
-                self.conflicts.contains(code)
-            }
+            Code::AlreadyExists
+            | Code::InvalidState
+            | Code::InUse
+            | Code::LastAdmin
+            | Code::PolicyInvalid
+            | Code::PolicyTestsFailed => self.conflicts.contains(code),
             _ => true,
         };
         Code::ALL.iter().filter(is_possible).copied().collect()
@@ -190,6 +196,38 @@ routes! {
         "The platform's audit log, oldest first" ["action" "actor" "resource" "outcome" "from" "to" "log"] {"at"} - => 200 "AuditEventList";
     GET "/v1/tenants/{tenant_id}/audit-events" ["audit:read"] Tenant true audit_events::list:
         "A tenant's audit log, oldest first" ["action" "actor" "resource" "outcome" "from" "to" "log"] {"at"} - => 200 "AuditEventList";
+    GET "/v1/tenants/{tenant_id}/policies" ["policy:read"] Tenant false policies::api::list:
+        "All policies" ["search"] {"name"} - => 200 "PolicyEntryList";
+    GET "/v1/tenants/{tenant_id}/policies/{name}" ["policy:read"] Tenant false policies::api::show:
+        "What was published last under a name" [] {} - => 200 "PolicyVersion";
+    GET "/v1/tenants/{tenant_id}/policies/{name}/draft" ["policy:read"] Tenant false policies::api::show_draft:
+        "What is being worked on" [] {} - => 200 "PolicyDraft";
+    PUT "/v1/tenants/{tenant_id}/policies/{name}/draft" ["policy:update"] Tenant false policies::api::put_draft:
+        "Write a draft, whole" [] {} "PolicyDraftPut" => 200 "PolicyDraft";
+    DELETE "/v1/tenants/{tenant_id}/policies/{name}/draft" ["policy:update"] Tenant false policies::api::delete_draft:
+        "Give a draft up" [] {} - => 204 "";
+    POST "/v1/tenants/{tenant_id}/policies/{name}/lint" ["policy:read"] Tenant false policies::api::lint:
+        "What keeps a draft from loading, or what lint says of it" [] {} - => 200 "PolicyLint";
+    POST "/v1/tenants/{tenant_id}/policies/{name}/test" ["policy:read"] Tenant false policies::api::test:
+        "Run a draft's tests" [] {} - => 200 "PolicyTest" | PolicyInvalid;
+    POST "/v1/tenants/{tenant_id}/policies/{name}/diff" ["policy:read"] Tenant false policies::api::diff:
+        "Who gains and loses by a draft" [] {} - => 200 "PolicyDiff" | PolicyInvalid;
+    POST "/v1/tenants/{tenant_id}/policies/{name}/publish" ["policy:publish"] Tenant false policies::api::publish:
+        "Bring a draft into force" [] {} - => 200 "PolicyPublished" | VersionMismatch PolicyInvalid PolicyTestsFailed;
+    POST "/v1/tenants/{tenant_id}/policies/{name}/rollback" ["policy:publish"] Tenant false policies::api::rollback:
+        "Bring an earlier version into force again" [] {} "PolicyRollback" => 200 "PolicyPublished" | PolicyInvalid PolicyTestsFailed;
+    GET "/v1/tenants/{tenant_id}/policies/{name}/versions" ["policy:read"] Tenant false policies::api::versions:
+        "What was published under a name" [] {"number"} - => 200 "PolicyVersionEntryList";
+    GET "/v1/tenants/{tenant_id}/policies/{name}/versions/{number}" ["policy:read"] Tenant false policies::api::version:
+        "One version, as it was published" [] {} - => 200 "PolicyVersion";
+    GET "/v1/tenants/{tenant_id}/limits" ["limit:read"] Tenant false limits::api::list:
+        "All limits" ["search"] {"id"} - => 200 "LimitList";
+    GET "/v1/tenants/{tenant_id}/limits/{id}" ["limit:read"] Tenant false limits::api::show:
+        "One limit" [] {} - => 200 "Limit";
+    PUT "/v1/tenants/{tenant_id}/limits/{id}" ["limit:update"] Tenant false limits::api::put:
+        "Write a limit, whole; in force at once" [] {} "Limit" => 200 "Limit";
+    DELETE "/v1/tenants/{tenant_id}/limits/{id}" ["limit:update"] Tenant false limits::api::delete:
+        "Remove a limit; in force at once" [] {} - => 204 "";
     GET "/v1/roles" ["role:read"] Own false me::roles:
         "Built-in roles and their permissions" ["search"] {"name"} - => 200 "RoleList";
 }

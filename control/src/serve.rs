@@ -73,6 +73,7 @@ pub async fn run(config: Config) -> Result<(), String> {
     }
     if !service.config.publish.dir.as_os_str().is_empty() {
         tokio::spawn(publish::work(Arc::clone(&service)));
+        tokio::spawn(publish::sweep(Arc::clone(&service)));
     }
     tokio::spawn(sweep(Arc::clone(&service)));
     tokio::spawn(denials::work(Arc::clone(&service)));

@@ -66,6 +66,17 @@ pub(crate) async fn key_days_max(call: &Call) -> Result<i64, Refusal> {
     days.ok_or_else(|| Refusal::internal("a number of days is none"))
 }
 
+/// Whether somebody else must publish than who wrote the draft: `policy.second_person`.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) async fn is_second_person_needed(call: &Call) -> Result<bool, Refusal> {
+    let key = "policy.second_person";
+    let setting = SETTINGS.iter().find(|setting| setting.key == key);
+    let setting = setting.ok_or_else(|| Refusal::not_found("setting", key))?;
+    Ok(look(call, setting).await?.value == json!(true))
+}
+
 async fn look(call: &Call, setting: &Setting) -> Result<Shown, Refusal> {
     if call.tenant.is_some() {
         let own = row(&*call.tenant_conn().await?, setting.key).await?;

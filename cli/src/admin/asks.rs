@@ -1,8 +1,11 @@
 //! Each command as a call of the API.
 
-use super::commands::{Audit, Key, Operation, Setting, Tenant};
+use super::commands::{Audit, Key, Limit, Operation, Policy, Setting, Tenant};
 use crate::api::calls::{self, Call};
+use crate::exit::Exit;
+use crate::folder::FolderFiles;
 use serde_json::{Map, Value as Json, json};
+use std::path::Path;
 
 /// As long as the API lets one wait.
 const WAIT_MS: i64 = 30_000;
@@ -17,11 +20,17 @@ const TENANTS: &[&str] = &["id", "display_name", "state", "created_at"];
 const OPERATIONS: &[&str] = &["id", "kind", "tenant_id", "state", "created_at"];
 const KEYS: &[&str] = &["id", "name", "roles", "scopes", "expires_at", "revoked_at"];
 const SETTINGS: &[&str] = &["key", "value", "origin", "unit"];
+const POLICIES: &[&str] = &["name", "draft_version", "published_number", "in_force"];
+const DRAFT: &[&str] = &["name", "version", "updated_by", "updated_at"];
+const VERSIONS: &[&str] = &["name", "number", "bundle_seq", "published_by", "published_at"];
+const LIMITS: &[&str] = &["id", "meter", "bucket", "budget", "dimensions", "version"];
 const EVENTS: &[&str] = &["at", "actor.id", "action", "resource.type", "resource.id", "outcome"];
 
 /// A noun's commands as calls, of a tenant or of the platform.
 pub(crate) trait Asks {
-    fn ask(&self, tenant: Option<&str>) -> Ask;
+    /// # Errors
+    /// What was typed is no call.
+    fn ask(&self, tenant: Option<&str>) -> Result<Ask, (Exit, String)>;
 }
 
 /// The tenant's operation, or the platform's with the same arguments.
@@ -35,7 +44,7 @@ macro_rules! at {
 }
 
 impl Asks for Tenant {
-    fn ask(&self, _tenant: Option<&str>) -> Ask {
+    fn ask(&self, _tenant: Option<&str>) -> Result<Ask, (Exit, String)> {
         let call = match self {
             Tenant::Create { id, display_name, labels } => {
                 let display_name = display_name.as_ref().unwrap_or(id);
@@ -66,12 +75,12 @@ impl Asks for Tenant {
                 calls::post_tenants_tenant_id_resume(id, &calls::Reason { reason })
             }
         };
-        Ask { call, columns: TENANTS }
+        Ok(Ask { call, columns: TENANTS })
     }
 }
 
 impl Asks for Operation {
-    fn ask(&self, tenant: Option<&str>) -> Ask {
+    fn ask(&self, tenant: Option<&str>) -> Result<Ask, (Exit, String)> {
         let wait = |wait_ms| calls::GetOperationsIdQuery { wait_ms };
         let call = match self {
             Operation::List { state, wanted } => calls::get_operations(&calls::OperationQuery {
@@ -86,12 +95,12 @@ impl Asks for Operation {
             Operation::Retry { id } => calls::post_operations_id_retry(id),
             Operation::Cancel { id } => calls::post_operations_id_cancel(id),
         };
-        Ask { call, columns: OPERATIONS }
+        Ok(Ask { call, columns: OPERATIONS })
     }
 }
 
 impl Asks for Key {
-    fn ask(&self, tenant: Option<&str>) -> Ask {
+    fn ask(&self, tenant: Option<&str>) -> Result<Ask, (Exit, String)> {
         let call = match self {
             Key::Create { name, roles, scopes, expires_at } => {
                 let expires_at = expires_at.as_deref();
@@ -117,12 +126,12 @@ impl Asks for Key {
                 at!(tenant, delete_tenants_tenant_id_api_keys_id or delete_api_keys_id, (id))
             }
         };
-        Ask { call, columns: KEYS }
+        Ok(Ask { call, columns: KEYS })
     }
 }
 
 impl Asks for Setting {
-    fn ask(&self, tenant: Option<&str>) -> Ask {
+    fn ask(&self, tenant: Option<&str>) -> Result<Ask, (Exit, String)> {
         let call = match self {
             Setting::List { wanted } => {
                 let query = calls::SettingQuery {
@@ -144,12 +153,12 @@ impl Asks for Setting {
                 at!(tenant, delete_tenants_tenant_id_settings_key or delete_settings_key, (key))
             }
         };
-        Ask { call, columns: SETTINGS }
+        Ok(Ask { call, columns: SETTINGS })
     }
 }
 
 impl Asks for Audit {
-    fn ask(&self, tenant: Option<&str>) -> Ask {
+    fn ask(&self, tenant: Option<&str>) -> Result<Ask, (Exit, String)> {
         let Audit::List { action, actor, resource, outcome, from, to, log, sort } = self;
         let query = calls::AuditEventQuery {
             action: action.as_deref(),
@@ -163,7 +172,94 @@ impl Asks for Audit {
             ..Default::default()
         };
         let call = at!(tenant, get_tenants_tenant_id_audit_events or get_audit_events, (&query));
-        Ask { call, columns: EVENTS }
+        Ok(Ask { call, columns: EVENTS })
+    }
+}
+
+/// Policies and limits are a tenant's.
+fn own(tenant: Option<&str>) -> Result<&str, (Exit, String)> {
+    tenant.ok_or_else(|| (Exit::Usage, "whose? name the tenant with --tenant".to_owned()))
+}
+
+impl Asks for Policy {
+    fn ask(&self, tenant: Option<&str>) -> Result<Ask, (Exit, String)> {
+        let tenant = own(tenant)?;
+        let query = || calls::PolicyEntryQuery::default();
+        let (call, columns) = match self {
+            Policy::List { .. } => {
+                (calls::get_tenants_tenant_id_policies(tenant, &query()), POLICIES)
+            }
+            Policy::Show { name, .. } => {
+                (calls::get_tenants_tenant_id_policies_name(tenant, name), VERSIONS)
+            }
+            Policy::Draft { name, dir, .. } => {
+                let files = files(dir)?;
+                let body = calls::PolicyDraftPut { files: &files };
+                (calls::put_tenants_tenant_id_policies_name_draft(tenant, name, &body), DRAFT)
+            }
+            Policy::Publish { name, .. } => {
+                (calls::post_tenants_tenant_id_policies_name_publish(tenant, name), VERSIONS)
+            }
+            Policy::Rollback { name, number, .. } => {
+                let body = calls::PolicyRollback { number: *number };
+                (
+                    calls::post_tenants_tenant_id_policies_name_rollback(tenant, name, &body),
+                    VERSIONS,
+                )
+            }
+            Policy::Versions { name, .. } => {
+                let query = calls::PolicyVersionEntryQuery::default();
+                (
+                    calls::get_tenants_tenant_id_policies_name_versions(tenant, name, &query),
+                    VERSIONS,
+                )
+            }
+        };
+        Ok(Ask { call, columns })
+    }
+}
+
+/// The files of a policy folder as a draft has them; limits stand on their own.
+fn files(dir: &Path) -> Result<Map<String, Json>, (Exit, String)> {
+    let shown = dir.display();
+    let folder = FolderFiles::read(dir);
+    let folder = folder.map_err(|error| (Exit::Usage, format!("{shown}: {error}")))?;
+    let mut files = Map::new();
+    for file in folder.files().iter().filter(|file| !file.path.ends_with("limits.toml")) {
+        let name = file.path.rsplit('/').next().unwrap_or(file.path);
+        let text = std::str::from_utf8(file.bytes);
+        let text = text.map_err(|error| (Exit::DoesNotLoad, format!("{}: {error}", file.path)))?;
+        files.insert(name.to_owned(), json!(text));
+    }
+    match files.is_empty() {
+        true => Err((Exit::DoesNotLoad, format!("{shown}: no file of a policy"))),
+        false => Ok(files),
+    }
+}
+
+impl Asks for Limit {
+    fn ask(&self, tenant: Option<&str>) -> Result<Ask, (Exit, String)> {
+        let tenant = own(tenant)?;
+        let call = match self {
+            Limit::List { wanted } => {
+                let query = calls::LimitQuery {
+                    search: wanted.search.as_deref(),
+                    sort: wanted.sort.as_deref(),
+                    ..Default::default()
+                };
+                calls::get_tenants_tenant_id_limits(tenant, &query)
+            }
+            Limit::Show { id } => calls::get_tenants_tenant_id_limits_id(tenant, id),
+            Limit::Set { id, document } => {
+                let document: Map<String, Json> = serde_json::from_str(document)
+                    .map_err(|error| (Exit::Usage, format!("a limit is a JSON object: {error}")))?;
+                let mut call = calls::get_tenants_tenant_id_limits_id(tenant, id);
+                call.body = Some(Json::Object(document));
+                Call { method: "PUT", needs_etag: true, ..call }
+            }
+            Limit::Unset { id } => calls::delete_tenants_tenant_id_limits_id(tenant, id),
+        };
+        Ok(Ask { call, columns: LIMITS })
     }
 }
 

@@ -1,6 +1,8 @@
 //! The nouns and their commands, as they are typed.
 
+use super::Flags;
 use clap::Subcommand;
+use std::path::PathBuf;
 
 /// Which of a list, and in what order.
 #[derive(Debug, clap::Args)]
@@ -155,5 +157,80 @@ pub(crate) enum Audit {
         /// at, or -at for the newest first
         #[arg(long, allow_hyphen_values = true)]
         sort: Option<String>,
+    },
+}
+
+/// A tenant's policies: what sidecars decide by.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Policy {
+    /// List a tenant's policies
+    List {
+        #[command(flatten)]
+        flags: Flags,
+    },
+    /// Show what was published last under a name
+    Show {
+        name: String,
+        #[command(flatten)]
+        flags: Flags,
+    },
+    /// Send a policy folder as the draft of a name
+    Draft {
+        name: String,
+        dir: PathBuf,
+        #[command(flatten)]
+        flags: Flags,
+    },
+    /// Bring a draft into force: it loads, and its tests hold
+    Publish {
+        name: String,
+        #[command(flatten)]
+        flags: Flags,
+    },
+    /// Bring an earlier version into force again
+    Rollback {
+        name: String,
+        number: i64,
+        #[command(flatten)]
+        flags: Flags,
+    },
+    /// List what was published under a name
+    Versions {
+        name: String,
+        #[command(flatten)]
+        flags: Flags,
+    },
+}
+
+impl Policy {
+    pub(super) fn flags(&self) -> &Flags {
+        match self {
+            Policy::List { flags }
+            | Policy::Show { flags, .. }
+            | Policy::Draft { flags, .. }
+            | Policy::Publish { flags, .. }
+            | Policy::Rollback { flags, .. }
+            | Policy::Versions { flags, .. } => flags,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Limit {
+    List {
+        #[command(flatten)]
+        wanted: Wanted,
+    },
+    Show {
+        id: String,
+    },
+    /// DOCUMENT is JSON, as limits.toml has it; in force at once
+    Set {
+        id: String,
+        document: String,
+    },
+    /// In force at once
+    Unset {
+        id: String,
     },
 }

@@ -149,6 +149,8 @@ pub(super) fn tag(route: &Route) -> &'static str {
         "settings",
         "api-keys",
         "audit-events",
+        "policies",
+        "limits",
         "roles",
     ];
     route.path.rsplit('/').find(|segment| nouns.contains(segment)).unwrap_or("")

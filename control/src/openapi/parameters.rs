@@ -61,6 +61,13 @@ fn schema(name: &str, route: &Route) -> (Json, &'static str) {
             json!({"type": "integer", "minimum": 1, "maximum": 200, "default": 50, "x-unit": "objects"}),
             "Objects of a page.",
         ),
+        "name" => (
+            json!({"type": "string", "pattern": "^[a-z0-9-]{1,64}$", "examples": ["main"]}),
+            "Of the policy.",
+        ),
+        "number" => {
+            (json!({"type": "integer", "minimum": 1, "x-unit": "version"}), "Of the version.")
+        }
         "cursor" => {
             (text, "From `next_cursor`; of this list, order, filter and credential, for a day.")
         }

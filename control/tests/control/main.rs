@@ -9,6 +9,7 @@ mod isolation;
 mod keys;
 mod lists;
 mod owasp;
+mod policies;
 mod prefix;
 mod provisioning;
 mod publishing;

@@ -122,7 +122,8 @@ fn api5_broken_function_level_authorization() {
         let answer = control.ask(&member, route.method.as_str(), &path, None);
         let expected = if route.permission == "me" { 200 } else { 403 };
         assert_eq!(answer.status, expected, "a member: {route:?}");
-        if route.method != Method::GET {
+        // Lint, tests and diff of a draft are looked at by POST.
+        if route.method != Method::GET && !route.permission.ends_with(":read") {
             let answer = control.ask(&auditor, route.method.as_str(), &path, None);
             assert_eq!(answer.code(), "forbidden", "an auditor: {route:?}");
         }
