@@ -6,7 +6,7 @@
 //! found as a plain folder), for a new tenant a model without rules: everything is denied until there is a policy.
 //! A folder's name carries the number of its bundle, so that nobody asks a tenant whose bundle is the same.
 
-use crate::bundle::{self, BundleVersion};
+use crate::bundle::{self, BundleVersion, apart};
 use crate::code::Refusal;
 use crate::lease::Lease;
 use crate::placement::KnownTenant;
@@ -57,28 +57,37 @@ async fn look(service: &Arc<Service>, holder: &str) -> Result<(), Refusal> {
     let rows = platform.rows(statement, &[]).await?;
     let limits = settings::default_limits(&platform).await?;
     drop(platform);
-    for row in rows {
-        let (tenant, state, seq): (String, String, i64) = (row.get(0), row.get(1), row.get(2));
-        let dir = service.config.publish.dir.clone();
-        let is_behind = shown_as(&state).is_some() && published_seq(&dir, &tenant) < seq;
-        let own = match is_behind {
-            true => contents_of(service, (&tenant, holder), &limits).await,
-            false => Ok(None),
+    let tenants: Vec<(String, String, i64)> =
+        rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
+    let dir = service.config.publish.dir.clone();
+    let (tenants, behind) = apart(move || {
+        let is_behind = |(tenant, state, seq): &&(String, String, i64)| {
+            *seq > 0 && shown_as(state).is_some() && published_seq(&dir, tenant) < *seq
         };
-        let own = own.unwrap_or_else(|refusal| {
-            let cause = refusal.cause.unwrap_or(refusal.message);
-            tracing::warn!(tenant, cause, "a bundle waits to be published");
-            None
-        });
-        let limits = limits.clone();
-        let done = tokio::task::spawn_blocking(move || {
-            if let Err(error) = publish(&dir, &tenant, &state, (own, &limits)) {
+        let behind = tenants.iter().filter(is_behind).map(|(tenant, ..)| tenant.clone());
+        let behind: Vec<String> = behind.collect();
+        (tenants, behind)
+    })
+    .await?;
+    let mut bundles = BTreeMap::new();
+    for tenant in behind {
+        match contents_of(service, (&tenant, holder), &limits).await {
+            Ok(own) => bundles.extend(own.map(|own| (tenant, own))),
+            Err(refusal) => {
+                let cause = refusal.cause.unwrap_or(refusal.message);
+                tracing::warn!(tenant, cause, "a bundle waits to be published");
+            }
+        }
+    }
+    let dir = service.config.publish.dir.clone();
+    apart(move || {
+        for (tenant, state, _) in &tenants {
+            if let Err(error) = publish(&dir, tenant, state, (bundles.remove(tenant), &limits)) {
                 tracing::error!(tenant, error = error.to_string(), "a tenant was not published");
             }
-        });
-        done.await.map_err(Refusal::internal)?;
-    }
-    Ok(())
+        }
+    })
+    .await
 }
 
 /// What a tenant's own database says; `None` while another process asks it.

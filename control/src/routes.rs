@@ -215,7 +215,7 @@ routes! {
     POST "/v1/tenants/{tenant_id}/policies/{name}/publish" ["policy:publish"] Tenant false policies::api::publish:
         "Bring a draft into force" [] {} - => 200 "PolicyPublished" | VersionMismatch PolicyInvalid PolicyTestsFailed;
     POST "/v1/tenants/{tenant_id}/policies/{name}/rollback" ["policy:publish"] Tenant false policies::api::rollback:
-        "Bring an earlier version into force again" [] {} "PolicyRollback" => 200 "PolicyPublished" | PolicyInvalid PolicyTestsFailed;
+        "Bring an earlier version into force again" [] {} "PolicyRollback" => 200 "PolicyPublished" | VersionMismatch PolicyInvalid PolicyTestsFailed;
     GET "/v1/tenants/{tenant_id}/policies/{name}/versions" ["policy:read"] Tenant false policies::api::versions:
         "What was published under a name" [] {"number"} - => 200 "PolicyVersionEntryList";
     GET "/v1/tenants/{tenant_id}/policies/{name}/versions/{number}" ["policy:read"] Tenant false policies::api::version:

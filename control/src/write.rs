@@ -55,6 +55,15 @@ impl<'c> Write<'c> {
         }
     }
 
+    /// Answers again what was answered before, without the work between: for changes that are checked at length.
+    ///
+    /// # Errors
+    /// Those of `begin`.
+    pub async fn replay(call: &Call, conn: &mut Conn) -> Result<(), Stop> {
+        let write = Write::begin(call, conn).await?;
+        Ok(write.tx.rollback().await?)
+    }
+
     async fn replayed(&self) -> Result<(), Stop> {
         let Some(key) = &self.call.idempotency_key else { return Ok(()) };
         let (credential, route) = (&self.call.caller.id, &self.call.route);

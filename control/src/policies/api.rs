@@ -101,17 +101,19 @@ async fn change_draft(call: &Call, name: &str, files: Option<Files>) -> Result<R
     write.finish(reply).await
 }
 
-/// What a draft is held against: the tenant, the draft, the limits beside it.
-async fn drafted(call: &Call) -> Result<(String, store::Draft, String), Refusal> {
-    let (tenant, draft) = (call.tenant()?.id.clone(), draft(call).await?);
-    let limits = own_limits(call).await?;
-    Ok((tenant, draft, limits))
+/// What a policy is held against: the tenant, its bundle as it is now, and the limits of that.
+async fn beside(call: &Call) -> Result<(String, BundleVersion, String), Refusal> {
+    let defaults = default_limits(&call.platform().await?).await?;
+    let conn = call.tenant_conn().await?;
+    // Read before the limits: whoever changes them meanwhile changes it.
+    let bundle = bundle::version(&*conn).await?;
+    Ok((call.tenant()?.id.clone(), bundle, limits::text(&*conn, &defaults).await?))
 }
 
-/// The limits of the tenant, as limits.toml has them.
-pub(crate) async fn own_limits(call: &Call) -> Result<String, Refusal> {
-    let defaults = default_limits(&call.platform().await?).await?;
-    limits::text(&*call.tenant_conn().await?, &defaults).await
+async fn drafted(call: &Call) -> Result<(String, store::Draft, String), Refusal> {
+    let draft = draft(call).await?;
+    let (tenant, _, limits) = beside(call).await?;
+    Ok((tenant, draft, limits))
 }
 
 /// `POST T/policies/{name}/lint`: of the draft.
@@ -141,7 +143,9 @@ pub async fn diff(call: &Call) -> Result<Reply, Stop> {
 /// `POST T/policies/{name}/publish`: the draft comes into force as a version of its own.
 pub async fn publish(call: &Call) -> Result<Reply, Stop> {
     let name = name(call)?;
-    let (tenant, draft, limits) = drafted(call).await?;
+    Write::replay(call, &mut *call.tenant_conn().await?).await?;
+    let draft = draft(call).await?;
+    let (tenant, bundle, limits) = beside(call).await?;
     if call.if_match.is_some() {
         call.match_version(draft.version)?;
     }
@@ -153,7 +157,7 @@ pub async fn publish(call: &Call) -> Result<Reply, Stop> {
     }
     let files = draft.files.clone();
     apart(move || publishable(&tenant, &files, &limits)).await??;
-    put_in_force(call, name, &draft.files, ("policy.published", Some(draft.version))).await
+    put_in_force(call, name, &draft.files, ("policy.published", bundle, Some(draft.version))).await
 }
 
 #[derive(Deserialize)]
@@ -166,36 +170,34 @@ struct Rollback {
 pub async fn rollback(call: &Call) -> Result<Reply, Stop> {
     let name = name(call)?;
     let Rollback { number } = call.read()?;
+    Write::replay(call, &mut *call.tenant_conn().await?).await?;
     let found = store::published(&*call.tenant_conn().await?, name, Some(number)).await?;
     let found = found.ok_or_else(|| {
         Refusal::invalid("/number", "a version of the policy", number.to_string())
     })?;
-    let (tenant, files, limits) =
-        (call.tenant()?.id.clone(), found.files.clone(), own_limits(call).await?);
+    let (tenant, bundle, limits) = beside(call).await?;
+    let files = found.files.clone();
     apart(move || publishable(&tenant, &files, &limits)).await??;
-    put_in_force(call, name, &found.files, ("policy.rolled_back", None)).await
+    put_in_force(call, name, &found.files, ("policy.rolled_back", bundle, None)).await
 }
 
-/// One transaction: the version, the bundle's number, the event. A draft that changed since it was checked is none.
+/// One transaction: the version, the bundle's number, the event. What changed since it was checked is not put in force.
 async fn put_in_force(
     call: &Call,
     name: &str,
     files: &Files,
-    (action, draft_version): (&'static str, Option<i64>),
+    (action, checked, draft_version): (&'static str, BundleVersion, Option<i64>),
 ) -> Result<Reply, Stop> {
     let defaults = default_limits(&call.platform().await?).await?;
     let mut conn = call.tenant_conn().await?;
     let mut write = Write::begin(call, &mut conn).await?;
     let bundle: BundleVersion = bundle::bump(&write.tx).await?;
     limits::settle(&write.tx, bundle, &defaults).await?;
-    if let Some(version) = draft_version {
-        let now = store::draft(&write.tx, name, true).await?;
-        let now = now.map_or(0, |draft| draft.version);
-        if now != version {
-            let message = "the draft changed while it was checked; read it again";
-            let refusal = Refusal::new(Code::VersionMismatch, message);
-            return Err(write.refuse(refusal.with(json!({"version": now}))).await);
-        }
+    let draft = store::draft(&write.tx, name, true).await?.map(|draft| draft.version);
+    if bundle.seq != checked.seq + 1 || (draft_version.is_some() && draft != draft_version) {
+        let message = "the draft or the bundle changed while it was checked; look again";
+        let refusal = Refusal::new(Code::VersionMismatch, message);
+        return Err(write.refuse(refusal.with(json!({"version": draft.unwrap_or(0)}))).await);
     }
     let before = store::in_force(&write.tx).await?;
     let number = store::publish(&write.tx, name, files, (&call.caller.id, bundle)).await?;
