@@ -2,6 +2,7 @@
 
 mod compare;
 mod decide;
+mod edges;
 mod estimate;
 mod failure;
 mod layout;
