@@ -127,8 +127,8 @@ fn show(
         true => println!("{answer}"),
         false => print!("{}", table::of(&answer, columns)),
     }
-    match answer["state"].as_str() {
-        Some("failed") => Exit::No,
-        _ => Exit::Yes,
+    match answer["state"] == "failed" || answer["whole"] == false {
+        true => Exit::No,
+        false => Exit::Yes,
     }
 }

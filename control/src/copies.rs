@@ -83,6 +83,7 @@ async fn visit(service: &Service, holder: &str, id: &str) -> Result<(), Refusal>
         sql::run(&*conn, &copy, &[jsonb(&events)]).await?;
         let done = "DELETE FROM audit_copies WHERE event_id = ANY ($1)";
         sql::run(&platform, done, &[texts(&ids)]).await?;
+        service.noted.note(Some(id));
     }
     Ok(lease.give_back(&platform).await?)
 }

@@ -118,6 +118,7 @@ async fn put(
                 .await
         }
     };
+    service.noted.note(tenant.map(|tenant| tenant.id.as_str()));
     written.map_err(|error| crate::said(&error))
 }
 

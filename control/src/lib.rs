@@ -2,7 +2,7 @@
 //!
 //! `wire` checks every call by the API's conventions, `routes` names what each route needs, `authority` asks our
 //! own engine, a noun's module (`tenants`, `operations`, `api_keys`, `settings`, `clusters`, `policies`, `limits`, `audit_events`, `me`)
-//! answers. `write` is the one way to change something, `audit` the one way to say so, `pools` the one way to a
+//! answers. `write` is the one way to change something, `audit` the one way to say so, `chain` what makes it tamper-evident, `pools` the one way to a
 //! database: a tenant's only for a `placement::VerifiedTenant`. `bundle` is what a tenant's sidecars get, `provision` makes databases in the background, `publish` writes
 //! what sidecars decide by.
 //! To add a route: a row in `routes`, a handler, its permission in `policies/control-plane/policy.csv`.
@@ -16,6 +16,7 @@ pub mod authority;
 pub mod bootstrap;
 pub mod bundle;
 pub mod call;
+pub mod chain;
 pub mod clusters;
 pub mod code;
 pub mod config;

@@ -5,7 +5,7 @@ use crate::call::{Call, Reply};
 use crate::code::Code;
 use crate::write::Stop;
 use crate::{
-    api_keys, audit_events, clusters, limits, me, operations, policies, settings, tenants,
+    api_keys, audit_events, chain, clusters, limits, me, operations, policies, settings, tenants,
 };
 use http::Method;
 use std::pin::Pin;
@@ -194,6 +194,10 @@ routes! {
         "A new secret | InvalidState; the old one works for the overlap" [] {} "Rotate" => 200 "ApiKeyMade";
     GET "/v1/audit-events" ["audit:read"] Platform false audit_events::list:
         "The platform's audit log, oldest first" ["action" "actor" "resource" "outcome" "from" "to" "log"] {"at"} - => 200 "AuditEventList";
+    POST "/v1/audit-events/verify" ["audit:read"] Platform false chain::verify::verify:
+        "Whether the platform's audit log is what was written" [] {} - => 200 "AuditVerified";
+    POST "/v1/tenants/{tenant_id}/audit-events/verify" ["audit:read"] Tenant true chain::verify::verify:
+        "Whether a tenant's audit log is what was written" [] {} - => 200 "AuditVerified";
     GET "/v1/tenants/{tenant_id}/audit-events" ["audit:read"] Tenant true audit_events::list:
         "A tenant's audit log, oldest first" ["action" "actor" "resource" "outcome" "from" "to" "log"] {"at"} - => 200 "AuditEventList";
     GET "/v1/tenants/{tenant_id}/policies" ["policy:read"] Tenant false policies::api::list:

@@ -7,7 +7,7 @@ use crate::pools::Pools;
 use crate::secret::MasterKey;
 use crate::service::Service;
 use crate::sql::{self, text};
-use crate::{copies, denials, migrate, ops, provision, publish, wire};
+use crate::{chain, copies, denials, migrate, ops, provision, publish, wire};
 use axum::Router;
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
@@ -70,6 +70,7 @@ pub async fn run(config: Config) -> Result<(), String> {
     if service.config.jobs.enabled {
         tokio::spawn(provision::work(Arc::clone(&service)));
         tokio::spawn(copies::work(Arc::clone(&service)));
+        tokio::spawn(chain::work(Arc::clone(&service)));
     }
     if !service.config.publish.dir.as_os_str().is_empty() {
         tokio::spawn(publish::work(Arc::clone(&service)));

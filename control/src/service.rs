@@ -1,6 +1,7 @@
 //! What all calls share.
 
 use crate::authority::Authority;
+use crate::chain::Noted;
 use crate::config::Config;
 use crate::denials::Denials;
 use crate::floods::Floods;
@@ -23,6 +24,8 @@ pub struct Service {
     pub spans: Spans,
     /// Refused calls that the audit log does not tell of yet.
     pub denials: Denials,
+    /// Logs with events that have no number yet.
+    pub noted: Noted,
     /// Told when there is something to provision.
     pub wake: Notify,
     /// Told when a tenant became active or suspended.
@@ -46,6 +49,7 @@ impl Service {
             floods: Floods::new(config.api.unauthenticated_per_minute),
             spans: Spans::to(&config.otel.endpoint)?,
             denials: Denials::default(),
+            noted: Noted::default(),
             wake: Notify::new(),
             to_publish: Notify::new(),
             pools,

@@ -162,6 +162,11 @@ impl<'c> Write<'c> {
             sql::run(&self.tx, statement, &params).await?;
         }
         self.tx.commit().await?;
+        // In which of both it was written the call does not say: a look that finds nothing is cheap.
+        self.call.service.noted.note(None);
+        if let Some(tenant) = &self.call.tenant {
+            self.call.service.noted.note(Some(&tenant.id));
+        }
         Ok(reply)
     }
 

@@ -24,6 +24,7 @@ const POLICIES: &[&str] = &["name", "draft_version", "published_number", "in_for
 const DRAFT: &[&str] = &["name", "version", "updated_by", "updated_at"];
 const VERSIONS: &[&str] = &["name", "number", "bundle_seq", "published_by", "published_at"];
 const LIMITS: &[&str] = &["id", "meter", "bucket", "budget", "dimensions", "version"];
+const VERIFIED: &[&str] = &["whole", "sequenced", "waiting", "tampered", "head.seq", "findings"];
 const EVENTS: &[&str] = &["at", "actor.id", "action", "resource.type", "resource.id", "outcome"];
 
 /// A noun's commands as calls, of a tenant or of the platform.
@@ -159,7 +160,10 @@ impl Asks for Setting {
 
 impl Asks for Audit {
     fn ask(&self, tenant: Option<&str>) -> Result<Ask, (Exit, String)> {
-        let Audit::List { action, actor, resource, outcome, from, to, log, sort } = self;
+        let Audit::List { action, actor, resource, outcome, from, to, log, sort } = self else {
+            let call = at!(tenant, post_tenants_tenant_id_audit_events_verify or post_audit_events_verify, ());
+            return Ok(Ask { call, columns: VERIFIED });
+        };
         let query = calls::AuditEventQuery {
             action: action.as_deref(),
             actor: actor.as_deref(),

@@ -133,6 +133,8 @@ pub(crate) enum Setting {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
+    /// Whether the log is what was written; exit 1 and the rows if not
+    Verify,
     List {
         #[arg(long)]
         action: Option<String>,

@@ -560,6 +560,8 @@ fn an_administrator_works_from_the_shell() {
         ("tollgate policy list --tenant acme", 0, "main  3"),
         ("tollgate policy versions main --tenant acme", 0, "main  3"),
         ("tollgate audit list", 0, "tenant.suspended"),
+        ("sleep 2; tollgate audit verify", 0, "whole         true"),
+        ("tollgate audit verify --tenant acme", 0, "tampered      0"),
         ("tollgate me", 0, "platform-admin"),
         (
             &format!("echo {secret} | tollgate login --url {url} --key-stdin --profile ci"),

@@ -1,6 +1,7 @@
 //! The control plane as a process: a Postgres of its own, HTTP from outside, psql beside it. One cluster for all tests of a
 //! run, on a socket in its own folder; it ends with this process.
 
+mod chain;
 mod cluster;
 mod codes;
 mod conform;
