@@ -4,106 +4,21 @@
 //! its cell; if one was lost to a race, what was taken is given back. A denied request therefore
 //! leaves every later answer as it would have been without it.
 
-use crate::bounds::{LIMITS_PER_REQUEST_MAX, RESERVATION_TTL_MS, RESERVATION_TTL_MS_MAX};
+mod hold;
+mod uses;
+
+pub use uses::{LimitUse, LimitUses};
+
+use crate::bounds::LIMITS_PER_REQUEST_MAX;
 use crate::cell::{Cell, Cells, Key, ValuesHash};
 use crate::expr::eval_strict::Machine;
 use crate::now::Now;
 use crate::quota::bucket::Check;
 use crate::quota::estimate::ExplainedEstimate;
 use crate::quota::limit::{Compiled, Dimensions, LimitTerms, Mode, Quotas, Stage};
-use crate::quota::reservation::{Held, Kind, ReservationId};
+use crate::quota::reservation::ReservationId;
 use crate::request::{Amount, Reserve};
 use crate::value::Value;
-
-/// A limit that applied to a request, and how it stands after it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LimitUse {
-    /// Position among the tenant's limits.
-    pub limit: u16,
-    pub remaining: u64,
-    /// The most that this counter ever has left: the limit's, and what was granted to it beyond.
-    pub of: u64,
-    pub mode: Mode,
-    /// The amount did not fit: a refusal if hard, a warning if soft.
-    pub exceeded: bool,
-    /// A bit for each of the limit's thresholds that is reached for the first time in this window.
-    pub warned: u8,
-    /// It could not count the request, which passes nevertheless; nothing is known of what is left.
-    pub failed_open: bool,
-}
-
-impl LimitUse {
-    pub(crate) const UNUSED: LimitUse = LimitUse {
-        limit: 0,
-        remaining: 0,
-        of: 0,
-        mode: Mode::Hard,
-        exceeded: false,
-        warned: 0,
-        failed_open: false,
-    };
-
-    fn failed_open(limit: u16, of: u64) -> LimitUse {
-        LimitUse { limit, of, failed_open: true, ..LimitUse::UNUSED }
-    }
-}
-
-/// The limits that applied, at most `LIMITS_PER_REQUEST_MAX`.
-#[derive(Debug, Clone, Copy)]
-pub struct LimitUses {
-    uses: [LimitUse; LIMITS_PER_REQUEST_MAX],
-    count: usize,
-    has_failed_open: bool,
-}
-
-impl Default for LimitUses {
-    fn default() -> LimitUses {
-        let uses = [LimitUse::UNUSED; LIMITS_PER_REQUEST_MAX];
-        LimitUses { uses, count: 0, has_failed_open: false }
-    }
-}
-
-impl LimitUses {
-    pub fn as_slice(&self) -> &[LimitUse] {
-        self.uses.get(..self.count).unwrap_or(&[])
-    }
-
-    /// Whether a limit has reached one of its thresholds.
-    pub fn has_warned(&self) -> bool {
-        self.as_slice().iter().any(|limit_use| limit_use.warned != 0)
-    }
-
-    /// Whether a limit could not count the request and let it pass.
-    pub fn has_failed_open(&self) -> bool {
-        self.has_failed_open
-    }
-
-    fn fail_open(&mut self, limit: u16) {
-        let mut uses = self.uses.iter_mut().take(self.count);
-        if let Some(limit_use) = uses.find(|limit_use| limit_use.limit == limit) {
-            *limit_use = LimitUse::failed_open(limit, limit_use.of);
-        }
-        self.has_failed_open = true;
-    }
-
-    fn set_remaining(&mut self, limit: u16, remaining: u64) {
-        let mut uses = self.uses.iter_mut().take(self.count);
-        if let Some(limit_use) = uses.find(|limit_use| limit_use.limit == limit) {
-            limit_use.remaining = remaining;
-        }
-    }
-
-    fn push(&mut self, limit_use: LimitUse) -> bool {
-        match self.uses.get_mut(self.count) {
-            Some(place) => {
-                *place = limit_use;
-                self.count += 1;
-                true
-            }
-            None => false,
-        }
-    }
-}
 
 /// Why quotas refuse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,8 +82,6 @@ pub(crate) struct Hashes {
 const HASHES_KEPT: usize = 4;
 /// A threshold is told of again when use had fallen so far below it, in per cent of the limit.
 const HYSTERESIS_PERCENT: u128 = 5;
-/// The last part of a limit, one in so many, of which reservations take the worst case.
-const NEAR_PART: u64 = 10;
 /// Stands in `LimitUse::remaining` until the taking is done.
 const UNCOUNTED: u64 = 0;
 
@@ -338,122 +251,6 @@ impl Quotas {
             }
             entry.taken = false;
         }
-    }
-
-    /// Keeps what was taken of meters whose true amounts come later; gives all of it back if there is no room.
-    #[cold]
-    #[inline(never)]
-    fn hold<'t>(
-        &self,
-        ask: Ask<'t>,
-        hashes: &mut Hashes,
-        pending: &mut [Option<Pending<'t>>],
-    ) -> Result<Option<ReservationId>, Refusal> {
-        if ask.cells.reservations().is_none() || ask.stage == Stage::BeforePolicy {
-            return Ok(None);
-        }
-        let mut held: [Option<Held>; LIMITS_PER_REQUEST_MAX] = [None; _];
-        let mut count = 0;
-        let mut hold = |one: Option<Held>| {
-            if let (Some(place), Some(_)) = (held.get_mut(count), &one) {
-                *place = one;
-                count += 1;
-            }
-        };
-        for entry in pending.iter_mut().flatten().filter(|entry| entry.taken) {
-            let Some(limit) = self.limits.get(usize::from(entry.position)) else { continue };
-            let key = Quotas::key(limit, ask, hashes);
-            let one = key.and_then(|key| self.held(entry, limit, key, ask));
-            entry.is_held = one.is_some();
-            hold(one);
-        }
-        // Where there is no line left, nothing is learned.
-        for entry in pending.iter().flatten().filter(|entry| entry.is_held && self.has_learners) {
-            hold(self.learning(entry.position, ask));
-        }
-        let held = held.get(..count).unwrap_or_default();
-        if held.is_empty() {
-            return Ok(None);
-        }
-        let ttl_ms = ask.reserve.map_or(RESERVATION_TTL_MS, |reserve| reserve.ttl_ms);
-        let ttl_ms = ttl_ms.clamp(1, RESERVATION_TTL_MS_MAX);
-        let expires_ns = ask.now_ns.saturating_add(ttl_ms * 1_000_000);
-        match ask.cells.hold(held, expires_ns) {
-            Some(reservation) => Ok(Some(reservation)),
-            None => self.charge_unheld(pending).map(|()| None),
-        }
-    }
-
-    /// There is no room for a reservation: what was taken is charged and stays so if every hard limit that it was for
-    /// lets the request pass then, but for what is in flight, which nobody would give back.
-    fn charge_unheld(&self, pending: &mut [Option<Pending<'_>>]) -> Result<(), Refusal> {
-        let closes = |entry: &Pending<'_>| {
-            let limit = self.limits.get(usize::from(entry.position));
-            limit.is_some_and(|l| l.mode == Mode::Hard && !l.failure_mode.opens_on_store_full)
-        };
-        if pending.iter().flatten().any(|entry| entry.is_held && closes(entry)) {
-            self.give_back(pending);
-            return Err(Refusal::StoreFull);
-        }
-        for entry in pending.iter_mut().flatten().filter(|entry| entry.is_held) {
-            let Some(limit) = self.limits.get(usize::from(entry.position)) else { continue };
-            entry.failed_open = limit.mode == Mode::Hard;
-            if let (Kind::InFlight, Some(cell)) = (limit.kind(), entry.cell) {
-                limit.give_back(cell, entry.amount);
-                entry.taken = false;
-            }
-        }
-        Ok(())
-    }
-
-    /// What a reservation is to take of a limit that learns: what requests like it used, and what was stated where that
-    /// is not known, or near the limit.
-    #[cold]
-    #[inline(never)]
-    fn estimated(
-        &self,
-        position: u16,
-        limit: &Compiled,
-        (cell, worst): (Option<Cell<'_>>, u64),
-        ask: Ask<'_>,
-    ) -> u64 {
-        let learner = self.terms(position).and_then(|terms| terms.learner.as_ref());
-        let Some(likely) = learner.and_then(|learner| learner.likely(ask)) else { return worst };
-        let left = limit.remaining(cell, false, ask.now_ns);
-        match left < worst.max(limit.most(cell) / NEAR_PART) {
-            true => worst,
-            false => likely.min(worst),
-        }
-    }
-
-    /// The line by which a settle is learned from.
-    fn learning(&self, position: u16, ask: Ask<'_>) -> Option<Held> {
-        let terms = self.terms(position).filter(|_| ask.reserve.is_some())?;
-        let meter = ask.cells.meter(&terms.meter);
-        terms.learner.as_ref()?.line(ask, meter)
-    }
-
-    /// What a reservation holds of a limit: nothing of requests, which are known.
-    fn held(&self, entry: &Pending<'_>, limit: &Compiled, key: Key, ask: Ask<'_>) -> Option<Held> {
-        let terms = self.terms(entry.position)?;
-        let kind = limit.kind();
-        let known = match (kind, ask.reserve) {
-            (Kind::InFlight, _) => 0,
-            (_, None) => return None,
-            _ if terms.meter == "requests" => return None,
-            (_, Some(reserve)) => {
-                let known = reserve.known.iter().find(|known| known.meter == terms.meter);
-                known.map_or(entry.amount, |known| known.amount.min(entry.amount))
-            }
-        };
-        Some(Held {
-            key,
-            amount: entry.amount,
-            known,
-            meter: ask.cells.meter(&terms.meter),
-            kind,
-            cap: limit.most(entry.cell).saturating_add(terms.overdraft),
-        })
     }
 
     /// What the limits that apply have learned of a request.
