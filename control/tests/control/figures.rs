@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 const TENANTS: usize = 200;
 const ROUNDS: usize = 4_000;
 const FAIR_SECONDS: u64 = 20;
+const WRITE_SECONDS: u64 = 4;
+const WRITERS: usize = 2;
+const SAMPLES: usize = 300;
 const FLOOD: usize = 16;
 
 /// One kept connection.
@@ -94,6 +97,7 @@ fn figures() {
         keys.push(control.key(&format!("tenant-{at:03}"), &["tenant-admin"], &[]));
     }
     ratios(&control, &mut client, &keys);
+    sequencing(&mut control, &keys);
     control.set("TOLLGATE_POOLS__BACKENDS_MAX", "40");
     control.set("TOLLGATE_POOLS__IDLE_MS", "30000");
     control.kill();
@@ -177,6 +181,76 @@ fn ratios(control: &Control, client: &mut Client, keys: &[String]) {
             of_ours / of_bare
         );
     }
+}
+
+/// What the sequencer costs those who write, and how soon an event has its number.
+fn sequencing(control: &mut Control, keys: &[String]) {
+    let mut ratios = Vec::new();
+    for _ in 0..3 {
+        let [without, with] = ["false", "true"].map(|jobs| {
+            control.set("TOLLGATE_JOBS__ENABLED", jobs);
+            control.kill();
+            control.again();
+            writes(control, keys)
+        });
+        ratios.push(with / without);
+    }
+    println!("writes with the sequencer over those without: {:.2}", quantile(&mut ratios, 0.5));
+    let is_over = AtomicBool::new(false);
+    let mut soon = Vec::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let (mut client, mut random) = (Client::open(control), fastrand::Rng::with_seed(3));
+            while !is_over.load(Ordering::Relaxed) {
+                write(&mut client, keys, random.usize(1..keys.len()));
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        for sample in 0..SAMPLES {
+            let mut client = Client::open(control);
+            write(&mut client, keys, 0);
+            let newest = "/v1/tenants/tenant-000/audit-events?sort=-at&limit=1";
+            timed(&mut soon, || {
+                while control.ask(&keys[0], "GET", newest, None).json()["data"][0]["seq"].is_null()
+                {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            });
+            // Not in step with the looks.
+            std::thread::sleep(Duration::from_millis(sample as u64 * 37 % 200));
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    println!(
+        "an event has its number: p50 {:.0} ms, p99 {:.0} ms",
+        quantile(&mut soon, 0.5),
+        quantile(&mut soon, 0.99)
+    );
+}
+
+/// Writes a second, of all tenants in turn.
+fn writes(control: &Control, keys: &[String]) -> f64 {
+    let (done, began) = (AtomicUsize::new(0), Instant::now());
+    std::thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let done = &done;
+            scope.spawn(move || {
+                let mut random = fastrand::Rng::with_seed(writer as u64);
+                let mut client = Client::open(control);
+                while began.elapsed() < Duration::from_secs(WRITE_SECONDS) {
+                    write(&mut client, keys, random.usize(..keys.len()));
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    done.into_inner() as f64 / began.elapsed().as_secs_f64()
+}
+
+fn write(client: &mut Client, keys: &[String], at: usize) {
+    let path = format!("/v1/tenants/tenant-{at:03}/settings/tenant.currency");
+    let (status, _) = client.ask(&keys[at], "PUT", &path, "if-match: *\r\n", "{\"value\":\"USD\"}");
+    assert_eq!(status, 200);
 }
 
 /// Each tenant asks once a second; one floods.
