@@ -1,11 +1,14 @@
 //! Limits of a tenant: each a document as limits.toml has it; a change is a publish.
 //!
-//! Until the first change of its bundle a tenant has the platform's `tenant.default_limits`; that change makes them its own.
+//! Until the first change of its bundle a tenant has the limits of its published folder, which may be edited in place, and
+//! begins with the platform's `tenant.default_limits`; that change makes them its own.
 
 pub mod api;
 
 use crate::bundle::{BundleVersion, version};
+use crate::call::Call;
 use crate::code::Refusal;
+use crate::settings::default_limits;
 use crate::sql::{self, Queries, jsonb, text as string};
 use serde_json::{Map, Value as Json, json};
 use toml::Table;
@@ -15,7 +18,7 @@ use toml::Table;
 pub(crate) struct Limit {
     pub(crate) id: String,
     pub(crate) document: Map<String, Json>,
-    /// 0 is one of the platform's.
+    /// 0 is one from before its first bundle.
     pub(crate) version: i64,
 }
 
@@ -26,6 +29,21 @@ impl Limit {
         json.insert("version".to_owned(), json!(self.version));
         Json::Object(json)
     }
+}
+
+/// What a tenant has before the first change of its bundle.
+///
+/// # Errors
+/// `invalid`: its folder's limits.toml was edited and is none; those of the database.
+pub(crate) async fn before(call: &Call) -> Result<String, Refusal> {
+    let file = call.service.config.publish.dir.join(&call.tenant()?.id).join("limits.toml");
+    let Ok(text) = std::fs::read_to_string(&file) else {
+        return default_limits(&call.platform().await?).await;
+    };
+    let parsed = text.parse::<Table>().map(drop);
+    parsed.map(|()| text).map_err(|error| {
+        Refusal::invalid("/limits.toml", "the published folder's to be TOML", error.message())
+    })
 }
 
 /// All of a tenant's, by their ids.
@@ -75,7 +93,7 @@ fn of_text(text: &str) -> Vec<Limit> {
     limits.into_iter().filter_map(one).collect()
 }
 
-/// In the transaction of a tenant's first bundle: the platform's limits become its own.
+/// In the transaction of a tenant's first bundle: what it had before becomes its own.
 pub(crate) async fn settle(
     tx: &impl Queries,
     bundle: BundleVersion,

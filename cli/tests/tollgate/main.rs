@@ -515,6 +515,7 @@ fn an_administrator_works_from_the_shell() {
         ("tollgate check -t demo alice /v1/models/small create", 0, "allow"),
         ("tollgate check -t acme alice /v1/models/small create", 1, "no-rule"),
         ("tollgate policy publish main --tenant acme", 1, "not-found (404)"),
+        ("tollgate limit list --tenant demo", 0, "requests-per-user"),
         (&format!("tollgate policy draft main {ROOT}/cli --tenant acme"), 4, "no file of a policy"),
         (&format!("tollgate policy draft main {ROOT}/policies/rest-api"), 2, "--tenant"),
         (

@@ -1,6 +1,6 @@
 //! The routes of limits.
 
-use super::{Limit, all, delete as removed, put as kept, settle, text_of};
+use super::{Limit, all, before, delete as removed, put as kept, settle, text_of};
 use crate::audit::Event;
 use crate::bundle::{self, apart, compile};
 use crate::call::{Call, Reply};
@@ -8,13 +8,12 @@ use crate::code::Refusal;
 use crate::page::Page;
 use crate::policies::{Files, store};
 use crate::publish::new_policy;
-use crate::settings::default_limits;
 use crate::write::{Stop, Write};
 use serde_json::{Map, Value as Json, json};
 use tollgate_proto::findings::findings;
 
 async fn found(call: &Call) -> Result<Vec<Limit>, Refusal> {
-    let defaults = default_limits(&call.platform().await?).await?;
+    let defaults = before(call).await?;
     all(&*call.tenant_conn().await?, &defaults).await
 }
 
@@ -63,14 +62,14 @@ pub async fn delete(call: &Call) -> Result<Reply, Stop> {
 }
 
 async fn change(call: &Call, id: &str, document: Option<Map<String, Json>>) -> Result<Reply, Stop> {
-    let defaults = default_limits(&call.platform().await?).await?;
+    let defaults = before(call).await?;
     let mut conn = call.tenant_conn().await?;
     let mut write = Write::begin(call, &mut conn).await?;
-    let before: Option<Json> = {
+    let was: Option<Json> = {
         let limits = all(&write.tx, &defaults).await?;
         limits.iter().find(|limit| limit.id == id).map(Limit::json)
     };
-    call.match_version(before.as_ref().map_or(0, |limit| limit["version"].as_i64().unwrap_or(0)))?;
+    call.match_version(was.as_ref().map_or(0, |limit| limit["version"].as_i64().unwrap_or(0)))?;
     // Whoever changes the bundle at the same time waits here, and finds another version then.
     let bundle = bundle::bump(&write.tx).await?;
     settle(&write.tx, bundle, &defaults).await?;
@@ -96,7 +95,7 @@ async fn change(call: &Call, id: &str, document: Option<Map<String, Json>>) -> R
         action,
         tenant_id: Some(&call.tenant()?.id),
         resource: ("limit", id),
-        before: before.as_ref(),
+        before: was.as_ref(),
         after: shown.as_ref(),
     };
     write.audit(&event).await?;

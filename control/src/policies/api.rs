@@ -10,7 +10,7 @@ use crate::call::{Call, Reply};
 use crate::code::{Code, Refusal};
 use crate::limits;
 use crate::page::Page;
-use crate::settings::{default_limits, is_second_person_needed};
+use crate::settings::is_second_person_needed;
 use crate::write::{Stop, Write};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
@@ -103,7 +103,7 @@ async fn change_draft(call: &Call, name: &str, files: Option<Files>) -> Result<R
 
 /// What a policy is held against: the tenant, its bundle as it is now, and the limits of that.
 async fn beside(call: &Call) -> Result<(String, BundleVersion, String), Refusal> {
-    let defaults = default_limits(&call.platform().await?).await?;
+    let defaults = limits::before(call).await?;
     let conn = call.tenant_conn().await?;
     // Read before the limits: whoever changes them meanwhile changes it.
     let bundle = bundle::version(&*conn).await?;
@@ -188,7 +188,7 @@ async fn put_in_force(
     files: &Files,
     (action, checked, draft_version): (&'static str, BundleVersion, Option<i64>),
 ) -> Result<Reply, Stop> {
-    let defaults = default_limits(&call.platform().await?).await?;
+    let defaults = limits::before(call).await?;
     let mut conn = call.tenant_conn().await?;
     let mut write = Write::begin(call, &mut conn).await?;
     let bundle: BundleVersion = bundle::bump(&write.tx).await?;

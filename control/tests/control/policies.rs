@@ -232,8 +232,18 @@ fn limits_are_the_platforms_until_they_are_changed() {
         Some(default),
     );
     assert_eq!(put.status, 200, "{}", put.text);
-    let shown = world.ask("GET", "/limits", None).json();
+    world.control.tenant("beta");
+    let shown =
+        world.control.ask(&world.control.admin, "GET", "/v1/tenants/beta/limits", None).json();
     assert_eq!((&shown["data"][0]["id"], &shown["data"][0]["version"]), (&json!("all"), &json!(0)));
+    // Edited in place they are others.
+    let file = world.folder.join("acme/limits.toml");
+    world.until("tenant.toml", |text| text.contains("acme"));
+    std::fs::write(&file, "[[limit]").unwrap();
+    is_refused(&world.ask("GET", "/limits", None), 422, "invalid");
+    let own = "[[limit]]\nid = \"edited\"\nmeter = \"requests\"\nbucket = { rate = \"7/s\" }\n";
+    std::fs::write(&file, own).unwrap();
+    assert_eq!(world.ask("GET", "/limits", None).json()["data"][0]["id"], "edited");
     // The first change makes them the tenant's own.
     let made = world.at("PUT", "/limits/mine", "\"0\"", Some(limit("3/s")));
     assert_eq!((made.status, made.header("etag")), (200, Some("\"1\"")), "{}", made.text);
