@@ -26,6 +26,8 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(600);
 /// Rows that one transaction numbers.
 const BATCH: i32 = 500;
 const NAME_CHARS: usize = 16;
+/// What `sequence_audit` raises behind a chain that is broken.
+const BROKEN: &str = "TG003";
 /// The platform's own log among the heads.
 pub(crate) const PLATFORM: &str = "";
 
@@ -133,8 +135,20 @@ async fn number(
         let known = head(platform, log).await?;
         let statement = "SELECT head_seq, head_hash, waiting FROM sequence_audit($1, $2, $3)";
         let params = [bigint(&known.seq), bytes(&known.hash), int(&BATCH)];
-        let row = sql::first(client, statement, &params).await?;
-        let Some(row) = row else { return Ok(()) };
+        let row = match sql::first(client, statement, &params).await {
+            Ok(Some(row)) => row,
+            Ok(None) => return Ok(()),
+            // It does not mend itself: said again with the next event or look at all, not twice a second.
+            Err(error) if error.code().is_some_and(|code| code.code() == BROKEN) => {
+                tracing::error!(
+                    log,
+                    cause = crate::said(&error),
+                    "nothing is numbered in an audit log"
+                );
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
         let (now, waiting) = (Head { seq: row.get(0), hash: row.get(1) }, row.get::<_, i64>(2));
         if now != known {
             let statement = "INSERT INTO audit_heads (tenant_id, seq, hash) VALUES ($1, $2, $3) \
