@@ -135,16 +135,18 @@ fn structure(name: &str, fields: &[(&str, &Json, bool)]) -> String {
             "object" => "&'a Map<String, Json>",
             _ => "&'a Json",
         };
+        // A word of the language needs its raw form.
+        let member = if *field == "type" { "r#type" } else { field };
         let _ = match is_required {
             true => {
-                writeln!(declared, "    pub(crate) {field}: {kind},").and_then(|()| {
-                    writeln!(put, "        all.insert({field:?}.to_owned(), json!(self.{field}));")
+                writeln!(declared, "    pub(crate) {member}: {kind},").and_then(|()| {
+                    writeln!(put, "        all.insert({field:?}.to_owned(), json!(self.{member}));")
                 })
             }
-            false => writeln!(declared, "    pub(crate) {field}: Option<{kind}>,").and_then(|()| {
+            false => writeln!(declared, "    pub(crate) {member}: Option<{kind}>,").and_then(|()| {
                 writeln!(
                     put,
-                    "        if let Some(value) = self.{field} {{ all.insert({field:?}.to_owned(), json!(value)); }}"
+                    "        if let Some(value) = self.{member} {{ all.insert({field:?}.to_owned(), json!(value)); }}"
                 )
             }),
         };

@@ -1,11 +1,13 @@
-//! Administration over the control plane's API: tenants, operations, keys, settings, the audit log.
+//! Administration over the control plane's API: tenants, operations, keys, settings, people, the audit log.
 //!
 //! Each command is one call, or a look for the ETag and then the call. To add one: a variant in `commands`, its row in `asks`.
 
 mod asks;
 mod commands;
+mod people;
 
 pub(crate) use commands::{Audit, Key, Limit, Operation, Policy, Setting, Tenant};
+pub(crate) use people::{Access, Binding, Group, Role, User};
 
 use crate::api::calls::{self, Call};
 use crate::api::{Answer, Api};

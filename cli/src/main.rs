@@ -99,6 +99,16 @@ enum Command {
     Audit(admin::Arguments<admin::Audit>),
     /// A tenant's limits: a change is in force at once
     Limit(admin::Arguments<admin::Limit>),
+    /// The people of a tenant
+    User(admin::Arguments<admin::User>),
+    /// Groups of users
+    Group(admin::Arguments<admin::Group>),
+    /// Roles: the built-in ones, and a tenant's own
+    Role(admin::Arguments<admin::Role>),
+    /// Which user or group has which role
+    Binding(admin::Arguments<admin::Binding>),
+    /// Who may do what, and when they called last
+    Access(admin::Arguments<admin::Access>),
     /// Show the page of a reason or load error, by name or number
     Errors(errors::Arguments),
 }
@@ -151,6 +161,11 @@ fn main() -> std::process::ExitCode {
         Command::Key(arguments) => admin::run(&places, &arguments),
         Command::Setting(arguments) => admin::run(&places, &arguments),
         Command::Limit(arguments) => admin::run(&places, &arguments),
+        Command::User(arguments) => admin::run(&places, &arguments),
+        Command::Group(arguments) => admin::run(&places, &arguments),
+        Command::Role(arguments) => admin::run(&places, &arguments),
+        Command::Binding(arguments) => admin::run(&places, &arguments),
+        Command::Access(arguments) => admin::run(&places, &arguments),
         Command::Audit(arguments) => admin::run(&places, &arguments),
     };
     exit.into()

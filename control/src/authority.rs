@@ -17,6 +17,10 @@ const FILES: [(&str, &str); 2] = [
 /// Who one is may be asked with any key, whatever its scopes.
 const ALWAYS: Permission = "me";
 
+/// Built-in roles that keys of tenants can have, and people but for the last.
+pub(crate) const TENANT_ROLES: [&str; 5] =
+    ["tenant-admin", "auditor", "billing", "member", "service"];
+
 /// What a route needs.
 pub type Permission = &'static str;
 
@@ -99,8 +103,33 @@ impl Authority {
         roles
     }
 
-    /// What a key with these roles and scopes could do.
-    pub fn granted(&self, roles: &[String], scopes: &[String]) -> Vec<&'static str> {
+    /// What a built-in role of tenants gives.
+    pub(crate) fn tenant_role(&self, name: &str) -> Option<Vec<&'static str>> {
+        let name = TENANT_ROLES.iter().find(|known| **known == name)?;
+        let found = self.roles().into_iter().find(|(known, _)| known == name);
+        found.map(|(_, permissions)| permissions)
+    }
+
+    /// Whether a role of a tenant's own may have it. An auditor reads the platform's things too, where they are:
+    /// that is no permission of a tenant.
+    pub(crate) fn is_for_tenants(&self, permission: &str) -> bool {
+        let has = |role| rows().any(|row| row == (role, permission));
+        ["tenant-admin", "billing", "member"].into_iter().any(has)
+    }
+
+    /// The built-in roles that have a permission.
+    pub(crate) fn roles_with(&self, permission: &str) -> Vec<&'static str> {
+        let with = rows().filter(|(role, has)| *role != "custom" && *has == permission);
+        with.map(|(role, _)| role).collect()
+    }
+
+    /// What a key or user with these roles, scopes and permissions of own roles could do.
+    pub fn granted(
+        &self,
+        roles: &[String],
+        scopes: &[String],
+        grants: &[String],
+    ) -> Vec<&'static str> {
         let is_service = roles.iter().any(|role| role == "service");
         let known = self.roles();
         let of_roles = known.iter().filter(|(role, _)| roles.iter().any(|own| own == role));
@@ -110,6 +139,11 @@ impl Authority {
             granted.extend(
                 self.permissions.iter().filter(|known| scopes.iter().any(|scope| scope == *known)),
             );
+        }
+        let is_granted = |known: &&&str| grants.iter().any(|grant| grant == **known);
+        granted.extend(self.permissions.iter().filter(is_granted));
+        if !grants.is_empty() {
+            granted.push(ALWAYS);
         }
         if !scopes.is_empty() {
             let is_named = |permission: &str| scopes.iter().any(|scope| scope == permission);
@@ -125,18 +159,26 @@ impl Authority {
         &self.permissions
     }
 
+    /// Whether a caller has a permission on something of `tenant`.
+    pub(crate) fn may(&self, caller: &Caller, permission: &str, tenant: Option<&str>) -> bool {
+        self.ask(caller, permission, tenant).0
+    }
+
     fn ask(&self, caller: &Caller, permission: &str, tenant: Option<&str>) -> (bool, Option<u32>) {
         let is_scoped = !caller.scopes.is_empty() && permission != ALWAYS;
         if is_scoped && !caller.scopes.iter().any(|scope| scope == permission) {
             return (false, None);
         }
         let mut roles: Vec<Value<'_>> = caller.roles.iter().map(|role| Value::Str(role)).collect();
-        // A service may do what its key's scopes say.
+        // A service may do what its key's scopes say, roles of the tenant's own what they list.
         let is_service = caller.roles.iter().any(|role| role == "service");
-        if is_service {
+        let scopes = caller.scopes.iter().filter(|_| is_service);
+        let mut grants: Vec<Value<'_>> =
+            scopes.chain(&caller.grants).map(|grant| Value::Str(grant)).collect();
+        if !grants.is_empty() {
+            grants.push(Value::Str(ALWAYS));
             roles.push(Value::Str("custom"));
         }
-        let grants: Vec<Value<'_>> = caller.scopes.iter().map(|scope| Value::Str(scope)).collect();
         let level = if caller.owner == Owner::Platform { "platform" } else { "tenant" };
         let attribute = |part, path, value| Attribute { part, path, value };
         let mut attributes = vec![
@@ -152,7 +194,7 @@ impl Authority {
         }
         let request = Request {
             tenant: "control-plane",
-            subject: Entity { kind: "api-key", id: &caller.id },
+            subject: Entity { kind: caller.kind.name(), id: &caller.id },
             resource: Entity { kind: "route", id: "route" },
             action: permission,
             attributes: &attributes,
@@ -176,6 +218,7 @@ fn rows() -> impl Iterator<Item = (&'static str, &'static str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::credential::CallerKind;
     use crate::routes::{ROUTES, Scope};
 
     fn caller(owner: Owner, roles: &[&str], scopes: &[&str]) -> Caller {
@@ -184,8 +227,10 @@ mod tests {
             id: "key_1".to_owned(),
             name: String::new(),
             owner,
+            kind: CallerKind::ApiKey,
             roles: owned(roles),
             scopes: owned(scopes),
+            grants: Vec::new(),
         }
     }
 
@@ -212,9 +257,24 @@ mod tests {
             (acme(), &["service"], &["setting:read"], "setting:update", Some("acme"), false),
             (acme(), &["service"], &["setting:read"], "setting:read", Some("beta"), false),
             (acme(), &[], &[], "me", Some("acme"), false),
-            (acme(), &["custom"], &["tenant:read"], "tenant:read", Some("acme"), true),
+            (acme(), &["custom"], &["tenant:read"], "tenant:read", Some("acme"), false),
         ] {
             let caller = caller(owner, roles, scopes);
+            let permitted = authority.permit(&caller, permission, tenant);
+            assert_eq!(permitted.is_ok(), expected, "{caller:?} {permission} {tenant:?}");
+        }
+        // What roles of the tenant's own give: never beyond the tenant, and within the key's scopes.
+        for (scopes, permission, tenant, expected) in [
+            (&[][..], "limit:read", Some("acme"), true),
+            (&[], "me", Some("acme"), true),
+            (&[], "limit:update", Some("acme"), false),
+            (&[], "limit:read", Some("beta"), false),
+            (&[], "limit:read", None, false),
+            (&["limit:update"], "limit:read", Some("acme"), false),
+            (&["limit:read"], "limit:read", Some("acme"), true),
+        ] {
+            let mut caller = caller(acme(), &["limit-reader"], scopes);
+            caller.grants = vec!["limit:read".to_owned()];
             let permitted = authority.permit(&caller, permission, tenant);
             assert_eq!(permitted.is_ok(), expected, "{caller:?} {permission} {tenant:?}");
         }

@@ -6,12 +6,17 @@ use crate::audit::{Actor, Event, Origin, append};
 use crate::pools::Pools;
 use crate::random::{id, now_ms};
 use crate::secret::SecretText;
+use crate::sql::Queries;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 const KEY_DAYS: i64 = 365;
 /// A recovery key is for one sitting.
 const RECOVERY_MINUTES: i64 = 60;
+
+/// Keys without scopes that administer the platform now.
+const ACTIVE: &str = "SELECT FROM platform_api_keys WHERE 'platform-admin' = ANY (roles) \
+    AND cardinality(scopes) = 0 AND revoked_at IS NULL AND expires_at > now() LIMIT 1";
 
 /// Makes a platform-admin key if none is active; with a reason, one for an hour in any case.
 ///
@@ -25,9 +30,8 @@ pub async fn run(pools: &Pools, recovery: Option<&str>) -> Result<SecretText, St
     tx.batch_execute("SELECT pg_advisory_xact_lock(hashtext('tollgate bootstrap'))")
         .await
         .map_err(said)?;
-    let active =
-        store::others_with_role(&tx, Table::Platform, "", "platform-admin").await.map_err(said)?;
-    if active > 0 && recovery.is_none() {
+    let active = tx.rows(ACTIVE, &[]).await.map_err(said)?;
+    if !active.is_empty() && recovery.is_none() {
         return Err(
             "a platform-admin key is active; use it, or --recover --reason TEXT if it is lost"
                 .to_owned(),

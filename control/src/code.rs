@@ -67,6 +67,7 @@ codes! {
     IdempotencyMismatch 422 "idempotency-mismatch",
     PolicyInvalid 422 "policy-invalid",
     PolicyTestsFailed 422 "policy-tests-failed",
+    RoleTooWide 403 "role-too-wide",
     Overloaded 503 "overloaded",
     DatabaseUnavailable 503 "database-unavailable",
     Timeout 504 "timeout",

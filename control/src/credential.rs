@@ -16,14 +16,34 @@ pub enum Owner {
     Tenant(String),
 }
 
+/// What a caller is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallerKind {
+    ApiKey,
+    User,
+}
+
+impl CallerKind {
+    /// As the audit log and `me` say it.
+    pub fn name(self) -> &'static str {
+        match self {
+            CallerKind::ApiKey => "api-key",
+            CallerKind::User => "user",
+        }
+    }
+}
+
 /// Who calls, for the length of one request.
 #[derive(Debug, Clone)]
 pub struct Caller {
+    pub kind: CallerKind,
     pub id: String,
     pub name: String,
     pub owner: Owner,
     pub roles: Vec<String>,
     pub scopes: Vec<String>,
+    /// The permissions of those roles that are the tenant's own.
+    pub grants: Vec<String>,
 }
 
 impl Caller {
@@ -79,7 +99,12 @@ pub async fn look_up(pools: &Pools, presented: &Presented) -> Result<Known, Refu
     match &presented.holder {
         Holder::Platform => {
             let table = "platform_api_keys";
-            let row = sql::first(&platform, &key_of(table), &[bytes(&&presented.hash[..])]).await?;
+            let row = sql::first(
+                &platform,
+                &key_of(table, "'{}'::text[]"),
+                &[bytes(&&presented.hash[..])],
+            )
+            .await?;
             let row = row.ok_or_else(unauthenticated)?;
             note_use(&platform, table, &row).await?;
             let caller = caller(&row, Owner::Platform)?;
@@ -104,7 +129,7 @@ async fn tenants_key(
     reference: &str,
     presented: &Presented,
 ) -> Result<(KnownTenant, TenantConn, Option<Row>), Refusal> {
-    let (statement, hash) = (key_of("api_keys"), &presented.hash[..]);
+    let (statement, hash) = (key_of("api_keys", "permissions_of(roles)"), &presented.hash[..]);
     let params = [bytes(&hash)];
     let guess = pools.hints().get(reference).and_then(|tenant| tenant.for_key());
     let (now, guessed) = match guess {
@@ -129,10 +154,10 @@ async fn tenants_key(
 }
 
 /// The statement for the row of a key, by its hash or that of its predecessor while both are valid.
-fn key_of(table: &str) -> String {
+fn key_of(table: &str, grants: &str) -> String {
     format!(
         "SELECT id, name, roles, scopes, revoked_at IS NOT NULL, expires_at <= now(), \
-         coalesce(last_used_at < now() - interval '1 minute', true) \
+         coalesce(last_used_at < now() - interval '1 minute', true), {grants} \
          FROM {table} WHERE hash = $1 OR (previous_hash = $1 AND previous_expires_at > now())"
     )
 }
@@ -161,5 +186,13 @@ fn caller(row: &Row, owner: Owner) -> Result<Caller, Refusal> {
             "this key has expired; rotate it or use another",
         ));
     }
-    Ok(Caller { id: row.get(0), name: row.get(1), owner, roles: row.get(2), scopes: row.get(3) })
+    Ok(Caller {
+        kind: CallerKind::ApiKey,
+        id: row.get(0),
+        name: row.get(1),
+        owner,
+        roles: row.get(2),
+        scopes: row.get(3),
+        grants: row.get(7),
+    })
 }

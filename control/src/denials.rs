@@ -46,7 +46,7 @@ impl Denials {
         now_ms: u64,
     ) {
         let series = Series {
-            actor: ("api-key", caller.id.clone()),
+            actor: (caller.kind.name(), caller.id.clone()),
             tenant: caller.tenant().map(str::to_owned),
             code: code.name(),
             permission,

@@ -1,7 +1,8 @@
 //! The control plane: tenants with a database each, keys, settings and audit over REST.
 //!
 //! `wire` checks every call by the API's conventions, `routes` names what each route needs, `authority` asks our
-//! own engine, a noun's module (`tenants`, `operations`, `api_keys`, `settings`, `clusters`, `policies`, `limits`, `audit_events`, `me`)
+//! own engine, a noun's module (`tenants`, `operations`, `api_keys`, `settings`, `clusters`, `policies`, `limits`, `audit_events`, `me`; of people: `users`,
+//! `groups`, `roles`, `role_bindings`, `access`)
 //! answers. `write` is the one way to change something, `audit` the one way to say so, `chain` what makes it tamper-evident, `pools` the one way to a
 //! database: a tenant's only for a `placement::VerifiedTenant`. `bundle` is what a tenant's sidecars get, `provision` makes databases in the background, `publish` writes
 //! what sidecars decide by.
@@ -9,6 +10,8 @@
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::panic, clippy::cast_possible_truncation))]
 
+pub mod access;
+mod admins;
 pub mod api_keys;
 pub mod audit;
 pub mod audit_events;
@@ -25,11 +28,13 @@ pub mod credential;
 pub mod database;
 pub mod denials;
 pub mod floods;
+pub mod groups;
 pub mod lease;
 pub mod limits;
 pub mod listing;
 pub mod me;
 pub mod migrate;
+mod noun;
 pub mod openapi;
 pub mod operations;
 pub mod ops;
@@ -41,6 +46,8 @@ pub mod pools;
 pub mod provision;
 pub mod publish;
 pub mod random;
+pub mod role_bindings;
+pub mod roles;
 pub mod routes;
 pub mod secret;
 pub mod serve;
@@ -49,6 +56,7 @@ pub mod settings;
 pub mod spans;
 pub mod sql;
 pub mod tenants;
+pub mod users;
 pub mod wire;
 pub mod write;
 

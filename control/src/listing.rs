@@ -82,12 +82,26 @@ impl<'l> Listing<'l> {
         Listing { columns, from, orders, conditions: Vec::new(), params: Vec::new() }
     }
 
+    /// Only rows of which a condition without values holds.
+    pub fn always(&mut self, condition: &str) {
+        self.conditions.push(condition.to_owned());
+    }
+
     /// Only rows of which a condition holds; `{}` in it is the value. Without a value: all.
     pub fn only(&mut self, condition: &str, value: Option<Param<'l>>) {
         if let Some(value) = value {
             self.params.push(value);
             let place = format!("${}", self.params.len());
             self.conditions.push(condition.replace("{}", &place));
+        }
+    }
+
+    /// Goes on with the condition before, with a value of its own.
+    pub fn also(&mut self, rest: &str, value: Param<'l>) {
+        self.params.push(value);
+        let place = format!("${}", self.params.len());
+        if let Some(condition) = self.conditions.last_mut() {
+            condition.push_str(&rest.replace("{}", &place));
         }
     }
 
@@ -110,7 +124,7 @@ impl<'l> Listing<'l> {
         mut self,
         page: &Page<'_>,
         conn: &Conn,
-        shown: fn(&Row) -> Json,
+        shown: impl Fn(&Row) -> Json,
     ) -> Result<Reply, Stop> {
         let order = self.orders.iter().find(|order| order.name == page.sort);
         let key = order.or(self.orders.first()).map_or(Key::Unique("id"), |order| order.key);

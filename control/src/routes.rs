@@ -5,7 +5,8 @@ use crate::call::{Call, Reply};
 use crate::code::Code;
 use crate::write::Stop;
 use crate::{
-    api_keys, audit_events, chain, clusters, limits, me, operations, policies, settings, tenants,
+    access, api_keys, audit_events, chain, clusters, groups, limits, me, operations, policies,
+    role_bindings, roles, settings, tenants, users,
 };
 use http::Method;
 use std::pin::Pin;
@@ -62,7 +63,8 @@ impl Route {
     pub fn codes(&self) -> Vec<Code> {
         let is_change = [Method::PATCH, Method::PUT, Method::DELETE].contains(&self.method);
         let is_post = self.method == Method::POST;
-        let names_object = ["{id}", "{key}", "{name}"].iter().any(|name| self.path.contains(name));
+        let names_object =
+            ["{id}", "{key}", "{name}", "{user_id}"].iter().any(|name| self.path.contains(name));
         let is_possible = |code: &&Code| match code {
             Code::RouteNotFound | Code::MethodNotAllowed => false,
             Code::UnsupportedMediaType | Code::MalformedJson => self.body.is_some(),
@@ -76,7 +78,8 @@ impl Route {
             | Code::InUse
             | Code::LastAdmin
             | Code::PolicyInvalid
-            | Code::PolicyTestsFailed => self.conflicts.contains(code),
+            | Code::PolicyTestsFailed
+            | Code::RoleTooWide => self.conflicts.contains(code),
             _ => true,
         };
         Code::ALL.iter().filter(is_possible).copied().collect()
@@ -232,7 +235,55 @@ routes! {
         "Write a limit, whole; in force at once" [] {} "Limit" => 200 "Limit";
     DELETE "/v1/tenants/{tenant_id}/limits/{id}" ["limit:update"] Tenant false limits::api::delete:
         "Remove a limit; in force at once" [] {} - => 204 "";
-    GET "/v1/roles" ["role:read"] Own false me::roles:
+    GET "/v1/tenants/{tenant_id}/users" ["user:read"] Tenant false users::list:
+        "All users" ["state" "search"] {"created_at" "display_name"} - => 200 "UserList";
+    POST "/v1/tenants/{tenant_id}/users" ["user:create"] Tenant false users::create:
+        "Know a user before the first sign-in" [] {} "NewUser" => 201 "User" | AlreadyExists;
+    GET "/v1/tenants/{tenant_id}/users/{id}" ["user:read"] Tenant false users::show:
+        "One user" [] {} - => 200 "User";
+    PATCH "/v1/tenants/{tenant_id}/users/{id}" ["user:update"] Tenant false users::update:
+        "Change a user's name or address, disable or enable" [] {} "UserPatch" => 200 "User" | LastAdmin;
+    DELETE "/v1/tenants/{tenant_id}/users/{id}" ["user:delete"] Tenant false users::delete:
+        "Remove a user with its memberships and roles" [] {} - => 204 "" | LastAdmin;
+    GET "/v1/tenants/{tenant_id}/groups" ["group:read"] Tenant false groups::list:
+        "All groups" ["search"] {"created_at" "display_name"} - => 200 "GroupList";
+    POST "/v1/tenants/{tenant_id}/groups" ["group:create"] Tenant false groups::create:
+        "Make a group" [] {} "NewGroup" => 201 "Group";
+    GET "/v1/tenants/{tenant_id}/groups/{id}" ["group:read"] Tenant false groups::show:
+        "One group" [] {} - => 200 "Group";
+    PATCH "/v1/tenants/{tenant_id}/groups/{id}" ["group:update"] Tenant false groups::update:
+        "Change a group's name" [] {} "NewGroup" => 200 "Group";
+    DELETE "/v1/tenants/{tenant_id}/groups/{id}" ["group:delete"] Tenant false groups::delete:
+        "Remove a group with its roles; its members stay users" [] {} - => 204 "" | LastAdmin;
+    GET "/v1/tenants/{tenant_id}/groups/{id}/members" ["group:read"] Tenant false groups::members:
+        "Who is in a group" ["search"] {"user_id"} - => 200 "GroupMemberList";
+    GET "/v1/tenants/{tenant_id}/groups/{id}/members/{user_id}" ["group:read"] Tenant false groups::member:
+        "Whether a user is in a group" [] {} - => 200 "GroupMember";
+    PUT "/v1/tenants/{tenant_id}/groups/{id}/members/{user_id}" ["group:update"] Tenant false groups::add:
+        "Add a user to a group" [] {} - => 200 "GroupMember" | RoleTooWide;
+    DELETE "/v1/tenants/{tenant_id}/groups/{id}/members/{user_id}" ["group:update"] Tenant false groups::remove:
+        "Take a user out of a group" [] {} - => 204 "" | LastAdmin;
+    GET "/v1/tenants/{tenant_id}/role-bindings" ["role-binding:read"] Tenant false role_bindings::list:
+        "Who has which role" ["subject" "role" "search"] {"created_at"} - => 200 "RoleBindingList";
+    POST "/v1/tenants/{tenant_id}/role-bindings" ["role-binding:create"] Tenant false role_bindings::create:
+        "Give a user or a group a role" [] {} "NewRoleBinding" => 201 "RoleBinding" | AlreadyExists RoleTooWide;
+    GET "/v1/tenants/{tenant_id}/role-bindings/{id}" ["role-binding:read"] Tenant false role_bindings::show:
+        "One role binding" [] {} - => 200 "RoleBinding";
+    PATCH "/v1/tenants/{tenant_id}/role-bindings/{id}" ["role-binding:update"] Tenant false role_bindings::update:
+        "Change when a role ends" [] {} "RoleBindingPatch" => 200 "RoleBinding" | RoleTooWide;
+    DELETE "/v1/tenants/{tenant_id}/role-bindings/{id}" ["role-binding:delete"] Tenant false role_bindings::delete:
+        "Take a role away; at once" [] {} - => 204 "" | LastAdmin;
+    GET "/v1/tenants/{tenant_id}/roles" ["role:read"] Tenant false roles::list:
+        "Built-in roles and the tenant's own" ["search"] {"name"} - => 200 "RoleList";
+    GET "/v1/tenants/{tenant_id}/roles/{name}" ["role:read"] Tenant false roles::show:
+        "One role" [] {} - => 200 "Role";
+    PUT "/v1/tenants/{tenant_id}/roles/{name}" ["role:update"] Tenant false roles::put:
+        "Write a role of the tenant's own, whole" [] {} "RolePut" => 200 "Role" | RoleTooWide;
+    DELETE "/v1/tenants/{tenant_id}/roles/{name}" ["role:update"] Tenant false roles::delete:
+        "Remove a role that nobody has" [] {} - => 204 "" | InUse;
+    GET "/v1/tenants/{tenant_id}/access" ["role-binding:read"] Tenant false access::list:
+        "Who may do what, and when they did something last" ["permission" "type" "search"] {"id"} - => 200 "AccessList";
+    GET "/v1/roles" ["role:read"] Own false roles::built_ins:
         "Built-in roles and their permissions" ["search"] {"name"} - => 200 "RoleList";
 }
 

@@ -203,7 +203,7 @@ async fn permitted(
 
 fn origin(known: &Known, asked: &Asked) -> Origin {
     Origin {
-        actor: Actor { kind: "api-key", id: known.caller.id.clone() },
+        actor: Actor { kind: known.caller.kind.name(), id: known.caller.id.clone() },
         request_id: asked.request_id.as_ref().ok().cloned(),
         trace_id: asked.trace_id.clone(),
         source_address: Some(asked.address.to_string()),

@@ -181,7 +181,7 @@ impl Asks for Audit {
 }
 
 /// Policies and limits are a tenant's.
-fn own(tenant: Option<&str>) -> Result<&str, (Exit, String)> {
+pub(super) fn own(tenant: Option<&str>) -> Result<&str, (Exit, String)> {
     tenant.ok_or_else(|| (Exit::Usage, "whose? name the tenant with --tenant".to_owned()))
 }
 

@@ -3,6 +3,7 @@
 use super::checks::{check_name, check_roles, expiry};
 use super::format::{Holder, generate, hash};
 use super::store::{self, ApiKey, NewKey, Table};
+use crate::admins::Admins;
 use crate::audit::Event;
 use crate::call::{Call, Reply};
 use crate::code::{Code, Refusal};
@@ -65,10 +66,10 @@ struct New {
 pub async fn create(call: &Call) -> Result<Reply, Stop> {
     let new: New = call.read()?;
     check_name(&new.name)?;
-    check_roles(call, &new.roles, &new.scopes)?;
     let expires_at = expiry(new.expires_at.as_deref(), settings::key_days_max(call).await?)?;
     let (mut conn, table) = home(call).await?;
     let mut write = Write::begin(call, &mut conn).await?;
+    check_roles(call, (&write.tx, table), &new.roles, &new.scopes).await?;
     let (key_id, secret) = (id("key", now_ms()), generate(&holder(call)));
     let row = NewKey {
         id: &key_id,
@@ -171,16 +172,9 @@ pub async fn revoke(call: &Call) -> Result<Reply, Stop> {
             .with(details)
             .into());
     }
-    let admin = if table == Table::Platform { "platform-admin" } else { "tenant-admin" };
-    let is_admin = before.roles.iter().any(|role| role == admin);
-    if is_admin && store::others_with_role(&write.tx, table, &before.id, admin).await? == 0 {
-        return Err(Refusal::new(
-            Code::LastAdmin,
-            format!("this is the last {admin}; make another first"),
-        )
-        .into());
-    }
+    let admins = Admins::before(&write.tx, table.level()).await?;
     store::revoke(&write.tx, table, &before.id).await?;
+    admins.are_left(&write.tx).await?;
     let after = read(&write, table, &before.id).await?;
     record(&mut write, "api_key.revoked", Some(&before), &after).await?;
     write.finish(Reply::empty()).await
@@ -213,6 +207,8 @@ pub async fn rotate(call: &Call) -> Result<Reply, Stop> {
         .with(details)
         .into());
     }
+    // Whoever gets its secret gets all that it may do.
+    check_roles(call, (&write.tx, table), &before.roles, &before.scopes).await?;
     let secret = generate(&holder(call));
     store::rotate(&write.tx, table, &before.id, &hash(secret.expose()), overlap_seconds).await?;
     let after = read(&write, table, &before.id).await?;

@@ -1,12 +1,14 @@
 //! What a new key may be: its name, its roles and scopes, how old it may get.
 
+use super::store::Table;
+use crate::authority::TENANT_ROLES;
 use crate::call::Call;
 use crate::code::Refusal;
 use crate::planted::planted;
+use crate::sql::{Queries, texts};
 use jiff::Timestamp;
 
 const PLATFORM_ROLES: [&str; 2] = ["platform-admin", "auditor"];
-const TENANT_ROLES: [&str; 5] = ["tenant-admin", "auditor", "billing", "member", "service"];
 const NAME_CHARS_MAX: usize = 100;
 const SCOPES_MAX: usize = 64;
 
@@ -19,7 +21,16 @@ pub(super) fn check_name(name: &str) -> Result<(), Refusal> {
 }
 
 /// Roles of the level, and nobody grants more than they hold; a platform-admin may grant any of a tenant's.
-pub(super) fn check_roles(call: &Call, roles: &[String], scopes: &[String]) -> Result<(), Refusal> {
+pub(super) async fn check_roles(
+    call: &Call,
+    (client, table): (&impl Queries, Table),
+    roles: &[String],
+    scopes: &[String],
+) -> Result<(), Refusal> {
+    let own = match table {
+        Table::Platform => Vec::new(),
+        Table::Tenant => own_roles(client, roles).await?,
+    };
     let mut known =
         if call.tenant.is_some() { TENANT_ROLES.to_vec() } else { PLATFORM_ROLES.to_vec() };
     if planted("pooled-roles") {
@@ -40,7 +51,8 @@ pub(super) fn check_roles(call: &Call, roles: &[String], scopes: &[String]) -> R
         ));
     }
     for (at, role) in roles.iter().enumerate() {
-        if !known.contains(&role.as_str()) {
+        let is_own = own.iter().any(|(name, _)| name == role);
+        if !is_own && !known.contains(&role.as_str()) {
             return Err(Refusal::invalid(
                 &format!("/roles/{at}"),
                 &format!("one of {}", known.join(", ")),
@@ -53,8 +65,29 @@ pub(super) fn check_roles(call: &Call, roles: &[String], scopes: &[String]) -> R
         let expected = format!("one of {}", known.join(", "));
         return Err(Refusal::invalid(&format!("/scopes/{at}"), &expected, scopes[at].clone()));
     }
+    let grants: Vec<String> = own.into_iter().flat_map(|(_, permissions)| permissions).collect();
+    check_granted(call, roles, scopes, &grants)
+}
+
+/// Those of these roles that are the tenant's own, with their permissions.
+async fn own_roles(
+    client: &impl Queries,
+    names: &[String],
+) -> Result<Vec<(String, Vec<String>)>, Refusal> {
+    let statement = "SELECT name, permissions FROM roles WHERE name = ANY ($1)";
+    let rows = client.rows(statement, &[texts(&names)]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// Refuses what the caller does not hold itself.
+fn check_granted(
+    call: &Call,
+    roles: &[String],
+    scopes: &[String],
+    grants: &[String],
+) -> Result<(), Refusal> {
     let object = call.tenant.as_ref().map(|tenant| tenant.id.as_str());
-    for permission in call.service.authority.granted(roles, scopes) {
+    for permission in call.service.authority.granted(roles, scopes, grants) {
         call.service.authority.permit(&call.caller, permission, object)?;
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! All SQL of keys; the same for `platform_api_keys` and a tenant's `api_keys`.
 
+use crate::admins::Level;
 use crate::call::Reply;
 use crate::listing::{Key, Listing, Order};
 use crate::page::Page;
@@ -26,6 +27,14 @@ impl Table {
         }
     }
 
+    /// Whose administrators its keys can be.
+    pub(super) fn level(self) -> Level {
+        match self {
+            Table::Platform => Level::Platform,
+            Table::Tenant => Level::Tenant,
+        }
+    }
+
     fn from(self) -> &'static str {
         match self {
             Table::Platform => "FROM platform_api_keys",
@@ -48,6 +57,7 @@ const ORDERS: &[Order] = &[
 pub struct ApiKey {
     pub id: String,
     pub roles: Vec<String>,
+    pub scopes: Vec<String>,
     pub is_revoked: bool,
     pub version: i64,
     pub json: Json,
@@ -56,15 +66,16 @@ pub struct ApiKey {
 impl ApiKey {
     fn of(row: &Row) -> ApiKey {
         let text = |name: &str| row.get::<_, Option<String>>(name);
-        let (version, roles): (i64, Vec<String>) = (row.get("version"), row.get("roles"));
+        let version: i64 = row.get("version");
+        let (roles, scopes): (Vec<String>, Vec<String>) = (row.get("roles"), row.get("scopes"));
         let json = json!({
-            "id": text("id"), "name": text("name"), "roles": roles, "scopes": row.get::<_, Vec<String>>("scopes"),
+            "id": text("id"), "name": text("name"), "roles": roles, "scopes": scopes,
             "expires_at": text("expires_at"), "revoked_at": text("revoked_at"), "last_used_at": text("last_used_at"),
             "previous_expires_at": text("previous_expires_at"), "created_by": text("created_by"), "version": version,
             "created_at": text("created_at"), "updated_at": text("updated_at"),
         });
         let id = text("id").unwrap_or_default();
-        ApiKey { id, roles, is_revoked: row.get("is_revoked"), version, json }
+        ApiKey { id, roles, scopes, is_revoked: row.get("is_revoked"), version, json }
     }
 }
 
@@ -148,19 +159,4 @@ pub async fn rotate(
     sql::run(client, &statement, &[text(&id), bytes(&hash), bigint(&overlap_seconds)])
         .await
         .map(|_| ())
-}
-
-/// How many other keys hold a role and still work.
-pub async fn others_with_role(
-    client: &impl Queries,
-    table: Table,
-    id: &str,
-    role: &str,
-) -> Found<i64> {
-    let statement = format!(
-        "SELECT count(*) FROM {} WHERE id <> $1 AND $2 = ANY (roles) AND cardinality(scopes) = 0 AND revoked_at IS NULL AND expires_at > now()",
-        table.name()
-    );
-    let row = sql::first(client, &statement, &[text(&id), text(&role)]).await?;
-    Ok(row.map_or(0, |row| row.get(0)))
 }

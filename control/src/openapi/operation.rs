@@ -71,6 +71,8 @@ pub(super) fn refusals() -> Json {
             }
             Code::NotFound => json!({"resource": "api-key"}),
             Code::VersionMismatch => json!({"version": 3}),
+            Code::InUse => json!({"role_bindings": 2, "api_keys": 0}),
+            Code::RoleTooWide => json!({"role": "auditor", "permission": "audit:read"}),
             Code::InvalidState => json!({"state": "suspended", "allowed": ["active"]}),
             _ => json!({}),
         };
@@ -151,6 +153,10 @@ pub(super) fn tag(route: &Route) -> &'static str {
         "audit-events",
         "policies",
         "limits",
+        "users",
+        "groups",
+        "role-bindings",
+        "access",
         "roles",
     ];
     route.path.rsplit('/').find(|segment| nouns.contains(segment)).unwrap_or("")

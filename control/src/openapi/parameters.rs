@@ -61,6 +61,18 @@ fn schema(name: &str, route: &Route) -> (Json, &'static str) {
             json!({"type": "integer", "minimum": 1, "maximum": 200, "default": 50, "x-unit": "objects"}),
             "Objects of a page.",
         ),
+        "name" if route.path.ends_with("/roles/{name}") => (
+            json!({"type": "string", "pattern": "^[a-z][a-z0-9-]{0,62}$", "examples": ["limit-reader"]}),
+            "Of the role.",
+        ),
+        "user_id" => (text, "Of the user."),
+        "subject" => (text, "Only of the user or group with this id."),
+        "role" => (text, "Only of this role."),
+        "permission" => (
+            json!({"type": "string", "examples": ["policy:publish"]}),
+            "Only who has this permission.",
+        ),
+        "type" => (words(&["user", "api-key"]), "Only people, or only keys."),
         "name" => (
             json!({"type": "string", "pattern": "^[a-z0-9-]{1,64}$", "examples": ["main"]}),
             "Of the policy.",
@@ -95,6 +107,9 @@ fn schema(name: &str, route: &Route) -> (Json, &'static str) {
             words(&["pending", "running", "succeeded", "failed", "cancelled"]),
             "Only those in this state.",
         ),
+        "state" if route.path.ends_with("/users") => {
+            (words(&["active", "disabled"]), "Only those in this state.")
+        }
         "state" => (
             words(&["provisioning", "failed", "active", "suspended", "offboarding", "destroyed"]),
             "Only those in this state.",

@@ -55,6 +55,10 @@ fn no_list_reads_a_whole_table() {
         &tenant,
         &[
             "INSERT INTO api_keys (id, name, roles, hash, expires_at, created_by) SELECT 'key_' || lpad(n::text, 26, '0'), 'k', '{auditor}', sha256(n::text::bytea), now(), 'x' FROM {rows}",
+            "INSERT INTO users (id, issuer, subject, display_name) SELECT 'usr_' || lpad(n::text, 26, '0'), 'x', n::text, 'U' || n FROM {rows}",
+            "INSERT INTO groups (id, display_name) SELECT 'grp_' || lpad(n::text, 26, '0'), 'G' || n FROM {rows}",
+            "INSERT INTO group_members (group_id, user_id) SELECT 'grp_' || lpad((n % 1000 + 1)::text, 26, '0'), 'usr_' || lpad(n::text, 26, '0') FROM {rows}",
+            "INSERT INTO role_bindings (id, subject_type, subject_id, role) SELECT 'rb_' || lpad(n::text, 26, '0'), 'user', 'usr_' || lpad(n::text, 26, '0'), 'auditor' FROM {rows}",
             EVENTS,
         ],
     );
@@ -129,6 +133,21 @@ fn no_list_reads_a_whole_table() {
     ask(&key, "/v1/tenants/acme/api-keys?limit=50&search=k&sort=-name&count=true");
     ask(&key, "/v1/tenants/acme/api-keys?limit=50&search=nobody");
     ask(&key, "/v1/operations?limit=50");
+    let (user, group) = ("usr_00000000000000000000000077", "grp_00000000000000000000000077");
+    for path in [
+        "users?limit=50".to_owned(),
+        "users?limit=50&search=U77&sort=-display_name&count=true".to_owned(),
+        "users?limit=50&state=disabled".to_owned(),
+        "groups?limit=50&sort=display_name".to_owned(),
+        format!("groups/{group}/members?limit=50"),
+        format!("role-bindings?limit=50&subject={user}"),
+        "role-bindings?limit=50&role=billing".to_owned(),
+        "access?limit=50".to_owned(),
+        "access?limit=50&sort=-id".to_owned(),
+        "access?limit=50&permission=limit:update".to_owned(),
+    ] {
+        ask(&key, &format!("/v1/tenants/acme/{path}"));
+    }
     std::thread::sleep(std::time::Duration::from_millis(200));
     let log = cluster.log();
     let plans: Vec<&str> = log[before..].split("plan:").skip(1).collect();
@@ -141,6 +160,10 @@ fn no_list_reads_a_whole_table() {
         "platform_api_keys",
         "audit_events",
         "api_keys",
+        "users",
+        "groups",
+        "group_members",
+        "role_bindings",
     ];
     for plan in plans {
         // A job that works through all tenants reads all tenants.

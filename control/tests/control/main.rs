@@ -10,6 +10,7 @@ mod isolation;
 mod keys;
 mod lists;
 mod owasp;
+mod people;
 mod policies;
 mod prefix;
 mod provisioning;

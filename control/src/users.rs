@@ -1,0 +1,186 @@
+//! People of a tenant: who they are to their identity provider, and whether they may act.
+//!
+//! A user is one (issuer, subject); everything that names a person is in the tenant's own database.
+
+use crate::admins::{Admins, Level};
+use crate::call::{Call, Reply};
+use crate::code::{Code, Refusal};
+use crate::listing::{Key, Order};
+use crate::noun::{Noun, Object};
+use crate::random::{id, now_ms};
+use crate::sql::{self, Param, text};
+use crate::tenants::model::display_name;
+use crate::write::{Stop, Write};
+use serde::{Deserialize, Deserializer};
+
+pub(crate) const USER: Noun = Noun {
+    name: "user",
+    columns: "id, version, jsonb_build_object('id', id, 'issuer', issuer, 'subject', subject, \
+        'display_name', display_name, 'email', email, 'state', state, 'last_used_at', rfc3339(last_used_at), \
+        'version', version, 'created_at', rfc3339(created_at), 'updated_at', rfc3339(updated_at)) AS object",
+    from: "FROM users",
+    id: "id",
+    orders: &[
+        Order { name: "created_at", key: Key::Unique("id") },
+        Order { name: "display_name", key: Key::Text("lower(display_name COLLATE \"C\")", "id") },
+    ],
+    searched: &["lower(display_name COLLATE \"C\")", "lower(email COLLATE \"C\")"],
+};
+
+const STATES: [&str; 2] = ["active", "disabled"];
+/// An issuer's URL and its name for a person, in bytes (OpenID Connect Core 1.0, 2: `sub` has at most 255).
+const IDENTITY_BYTES_MAX: usize = 255;
+/// RFC 5321, 4.5.3.1: 64 before the at sign, 255 behind it.
+const EMAIL_BYTES_MAX: usize = 320;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct New {
+    issuer: String,
+    subject: String,
+    display_name: Option<String>,
+    email: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Patch {
+    display_name: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    email: Option<Option<String>>,
+    state: Option<String>,
+}
+
+/// A member that is there, be it null.
+pub(crate) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    from: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(from).map(Some)
+}
+
+pub(crate) fn identity(pointer: &str, value: &str) -> Result<(), Refusal> {
+    let is_right =
+        (1..=IDENTITY_BYTES_MAX).contains(&value.len()) && !value.chars().any(char::is_control);
+    match is_right {
+        true => Ok(()),
+        false => {
+            let expected = format!("1-{IDENTITY_BYTES_MAX} bytes without control characters");
+            Err(Refusal::invalid(pointer, &expected, format!("{} bytes", value.len())))
+        }
+    }
+}
+
+fn email(value: Option<&str>) -> Result<(), Refusal> {
+    let is_address = |value: &str| {
+        value.len() <= EMAIL_BYTES_MAX
+            && !value.chars().any(|letter| letter.is_control() || letter.is_whitespace())
+            && value
+                .split_once('@')
+                .is_some_and(|(name, host)| !name.is_empty() && !host.is_empty())
+    };
+    match value.is_none_or(is_address) {
+        true => Ok(()),
+        false => Err(Refusal::invalid("/email", "an address of at most 320 bytes", "another text")),
+    }
+}
+
+/// `GET T/users`.
+pub async fn list(call: &Call) -> Result<Reply, Stop> {
+    let state = call.one_of("state", &STATES)?;
+    let filter = state.as_ref().map(|state| text(state) as Param<'_>);
+    USER.list(call, vec![("state = {}", filter)]).await
+}
+
+/// `GET T/users/{id}`.
+pub async fn show(call: &Call) -> Result<Reply, Stop> {
+    USER.show(call).await
+}
+
+/// `POST T/users`: known before the first sign-in, so that roles can be bound.
+pub async fn create(call: &Call) -> Result<Reply, Stop> {
+    let new: New = call.read()?;
+    identity("/issuer", &new.issuer)?;
+    identity("/subject", &new.subject)?;
+    email(new.email.as_deref())?;
+    let name = new.display_name.as_ref().unwrap_or(&new.subject);
+    let name = display_name(name)?;
+    let mut conn = call.tenant_conn().await?;
+    let mut write = Write::begin(call, &mut conn).await?;
+    let user = id("usr", now_ms());
+    let statement = "INSERT INTO users (id, issuer, subject, display_name, email) VALUES ($1, $2, $3, $4, $5) \
+        ON CONFLICT (issuer, subject) DO NOTHING";
+    let params =
+        [text(&user), text(&new.issuer), text(&new.subject), text(&name), text(&new.email)];
+    if sql::run(&write.tx, statement, &params).await? == 0 {
+        let message = "this issuer and subject are a user already";
+        return Err(Refusal::new(Code::AlreadyExists, message).into());
+    }
+    let made = USER.find(&write.tx, &user, false).await?;
+    USER.record(&mut write, "user.created", None, Some(&made)).await?;
+    write.finish(made.made(call)).await
+}
+
+/// `PATCH T/users/{id}`: from the commit on, one that is disabled is refused.
+pub async fn update(call: &Call) -> Result<Reply, Stop> {
+    let patch: Patch = call.read()?;
+    if let Some(name) = &patch.display_name {
+        display_name(name)?;
+    }
+    email(patch.email.as_ref().and_then(Option::as_deref))?;
+    if let Some(state) = patch.state.as_deref().filter(|state| !STATES.contains(state)) {
+        return Err(Refusal::invalid("/state", "active or disabled", state).into());
+    }
+    let mut conn = call.tenant_conn().await?;
+    let mut write = Write::begin(call, &mut conn).await?;
+    let admins = Admins::before(&write.tx, Level::Tenant).await?;
+    let before = USER.find(&write.tx, call.parameter(0), true).await?;
+    call.match_version(before.version)?;
+    let keeps = patch.email.is_none();
+    let email = patch.email.flatten();
+    let statement = "UPDATE users SET display_name = coalesce($2, display_name), \
+        email = CASE WHEN $5 = '' THEN $3 ELSE email END, state = coalesce($4, state), \
+        version = version + 1, updated_at = now() WHERE id = $1";
+    let keeps = if keeps { "keeps" } else { "" };
+    let params = [
+        text(&before.id),
+        text(&patch.display_name),
+        text(&email),
+        text(&patch.state),
+        text(&keeps),
+    ];
+    sql::run(&write.tx, statement, &params).await?;
+    admins.are_left(&write.tx).await?;
+    let after = USER.find(&write.tx, &before.id, false).await?;
+    if after.json["state"] == "disabled" {
+        sign_out(&write, &after).await?;
+    }
+    USER.record(&mut write, "user.updated", Some(&before), Some(&after)).await?;
+    write.finish(after.reply()).await
+}
+
+/// Ends every session of a user.
+async fn sign_out(write: &Write<'_>, user: &Object) -> Result<(), Refusal> {
+    let statement = "DELETE FROM sessions WHERE user_id = $1";
+    sql::run(&write.tx, statement, &[text(&user.id)]).await?;
+    Ok(())
+}
+
+/// `DELETE T/users/{id}`: with its memberships, roles and sessions.
+pub async fn delete(call: &Call) -> Result<Reply, Stop> {
+    let mut conn = call.tenant_conn().await?;
+    let mut write = Write::begin(call, &mut conn).await?;
+    let admins = Admins::before(&write.tx, Level::Tenant).await?;
+    let before = USER.find(&write.tx, call.parameter(0), true).await?;
+    call.match_version(before.version)?;
+    sign_out(&write, &before).await?;
+    for statement in [
+        "DELETE FROM group_members WHERE user_id = $1",
+        "DELETE FROM role_bindings WHERE subject_type = 'user' AND subject_id = $1",
+        "DELETE FROM users WHERE id = $1",
+    ] {
+        sql::run(&write.tx, statement, &[text(&before.id)]).await?;
+    }
+    admins.are_left(&write.tx).await?;
+    USER.record(&mut write, "user.deleted", Some(&before), None).await?;
+    write.finish(Reply::empty()).await
+}
