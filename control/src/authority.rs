@@ -231,6 +231,7 @@ mod tests {
             roles: owned(roles),
             scopes: owned(scopes),
             grants: Vec::new(),
+            signed_in: None,
         }
     }
 

@@ -88,7 +88,14 @@ impl Call {
     /// # Errors
     /// `invalid` with the pointer of the first member that is wrong.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
-        let body = self.body.clone().unwrap_or_else(|| json!({}));
+        self.read_from(self.body.clone().unwrap_or_else(|| json!({})))
+    }
+
+    /// The same of a part of it.
+    ///
+    /// # Errors
+    /// `invalid` with the pointer of the first member that is wrong.
+    pub fn read_from<T: DeserializeOwned>(&self, body: Json) -> Result<T, Refusal> {
         serde_path_to_error::deserialize(body).map_err(|error| {
             let path = error.path().to_string();
             let pointer = match path.as_str() {

@@ -33,6 +33,22 @@ impl CallerKind {
     }
 }
 
+/// What an identity provider says of a sign-in.
+#[derive(Debug, Clone)]
+pub struct SignedIn {
+    pub authenticated_at: Option<String>,
+    /// Authentication context class (OpenID Connect Core 1.0, 2).
+    pub acr: Option<String>,
+}
+
+/// A credential as it came.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Credential {
+    Key(Presented),
+    /// Of an identity provider, whole.
+    Token(String),
+}
+
 /// Who calls, for the length of one request.
 #[derive(Debug, Clone)]
 pub struct Caller {
@@ -44,6 +60,8 @@ pub struct Caller {
     pub scopes: Vec<String>,
     /// The permissions of those roles that are the tenant's own.
     pub grants: Vec<String>,
+    /// How a user signed in.
+    pub signed_in: Option<SignedIn>,
 }
 
 impl Caller {
@@ -64,11 +82,11 @@ pub struct Known {
     pub conn: Option<TenantConn>,
 }
 
-/// The one key that a request presents.
+/// The one credential that a request presents.
 ///
 /// # Errors
-/// `ambiguous-credential` for several, `unauthenticated` for none or one that cannot be a key.
-pub fn presented(headers: &HeaderMap) -> Result<Presented, Refusal> {
+/// `ambiguous-credential` for several, `unauthenticated` for none or one that can be no credential.
+pub fn presented(headers: &HeaderMap) -> Result<Credential, Refusal> {
     let mut named = headers.get_all(AUTHORIZATION).iter();
     let (first, second) = (named.next(), named.next());
     if second.is_some() {
@@ -80,7 +98,11 @@ pub fn presented(headers: &HeaderMap) -> Result<Presented, Refusal> {
     let value = first.and_then(|value| value.to_str().ok()).unwrap_or("");
     let (scheme, key) = value.split_once(' ').unwrap_or((value, ""));
     let key = if scheme.eq_ignore_ascii_case("bearer") { key.trim() } else { "" };
-    format::read(key).ok_or_else(unauthenticated)
+    // A key has no dot, a token two.
+    match key.contains('.') {
+        true => Ok(Credential::Token(key.to_owned())),
+        false => format::read(key).map(Credential::Key).ok_or_else(unauthenticated),
+    }
 }
 
 fn unauthenticated() -> Refusal {
@@ -194,5 +216,6 @@ fn caller(row: &Row, owner: Owner) -> Result<Caller, Refusal> {
         roles: row.get(2),
         scopes: row.get(3),
         grants: row.get(7),
+        signed_in: None,
     })
 }

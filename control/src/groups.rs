@@ -44,12 +44,12 @@ struct Named {
 
 /// `GET T/groups`.
 pub async fn list(call: &Call) -> Result<Reply, Stop> {
-    GROUP.list(call, Vec::new()).await
+    GROUP.list(call, &*call.tenant_conn().await?, Vec::new()).await
 }
 
 /// `GET T/groups/{id}`.
 pub async fn show(call: &Call) -> Result<Reply, Stop> {
-    GROUP.show(call).await
+    GROUP.show(call, &*call.tenant_conn().await?).await
 }
 
 /// `POST T/groups`.
@@ -104,7 +104,9 @@ pub async fn delete(call: &Call) -> Result<Reply, Stop> {
 pub async fn members(call: &Call) -> Result<Reply, Stop> {
     let group = call.parameter(0);
     GROUP.find(&*call.tenant_conn().await?, group, false).await?;
-    MEMBER.list(call, vec![("group_id = {}", Some(text(&group)))]).await
+    MEMBER
+        .list(call, &*call.tenant_conn().await?, vec![("group_id = {}", Some(text(&group)))])
+        .await
 }
 
 /// Both ids of the path, as the row's.

@@ -2,7 +2,7 @@
 //!
 //! `wire` checks every call by the API's conventions, `routes` names what each route needs, `authority` asks our
 //! own engine, a noun's module (`tenants`, `operations`, `api_keys`, `settings`, `clusters`, `policies`, `limits`, `audit_events`, `me`; of people: `users`,
-//! `groups`, `roles`, `role_bindings`, `access`)
+//! `groups`, `roles`, `role_bindings`, `access`; of where they come from: `identity_providers`, `organisations`)
 //! answers. `write` is the one way to change something, `audit` the one way to say so, `chain` what makes it tamper-evident, `pools` the one way to a
 //! database: a tenant's only for a `placement::VerifiedTenant`. `bundle` is what a tenant's sidecars get, `provision` makes databases in the background, `publish` writes
 //! what sidecars decide by.
@@ -29,6 +29,7 @@ pub mod database;
 pub mod denials;
 pub mod floods;
 pub mod groups;
+pub mod identity_providers;
 pub mod lease;
 pub mod limits;
 pub mod listing;
@@ -38,6 +39,7 @@ mod noun;
 pub mod openapi;
 pub mod operations;
 pub mod ops;
+pub mod organisations;
 pub mod page;
 pub mod placement;
 mod planted;
@@ -53,6 +55,7 @@ pub mod secret;
 pub mod serve;
 pub mod service;
 pub mod settings;
+pub mod sign_on;
 pub mod spans;
 pub mod sql;
 pub mod tenants;

@@ -12,7 +12,7 @@ pub async fn show(call: &Call) -> Result<Reply, Stop> {
         "tenant": caller.tenant(),
         "roles": caller.roles,
         "permissions": call.service.authority.permissions_of(caller),
-        "authenticated_at": null,
-        "acr": null,
+        "authenticated_at": caller.signed_in.as_ref().and_then(|sign_in| sign_in.authenticated_at.as_ref()),
+        "acr": caller.signed_in.as_ref().and_then(|sign_in| sign_in.acr.as_ref()),
     })))
 }

@@ -5,13 +5,14 @@ use crate::call::{Call, Reply};
 use crate::code::Refusal;
 use crate::listing::{Listing, Order};
 use crate::page::Page;
+use crate::pools::Conn;
 use crate::sql::{self, Param, Queries, text};
 use crate::write::{Stop, Write};
 use http::StatusCode;
 use serde_json::Value as Json;
 use tokio_postgres::Row;
 
-/// A kind of object of a tenant.
+/// A kind of object of a tenant or of the platform.
 #[derive(Debug)]
 pub(crate) struct Noun {
     /// As refusals and the audit log name it.
@@ -85,6 +86,7 @@ impl Noun {
     pub(crate) async fn list(
         &self,
         call: &Call,
+        conn: &Conn,
         conditions: Vec<(&str, Option<Param<'_>>)>,
     ) -> Result<Reply, Stop> {
         let page = Page::read(call)?;
@@ -93,17 +95,15 @@ impl Noun {
             listing.only(condition, value);
         }
         listing.search(&page, self.searched);
-        let conn = call.tenant_conn().await?;
-        listing.answer(&page, &conn, |row: &Row| row.get("object")).await
+        listing.answer(&page, conn, |row: &Row| row.get("object")).await
     }
 
     /// The one that the path names.
     ///
     /// # Errors
     /// `not-found`, and those of the database.
-    pub(crate) async fn show(&self, call: &Call) -> Result<Reply, Stop> {
-        let conn = call.tenant_conn().await?;
-        Ok(self.find(&*conn, call.parameter(0), false).await?.reply())
+    pub(crate) async fn show(&self, call: &Call, conn: &Conn) -> Result<Reply, Stop> {
+        Ok(self.find(conn, call.parameter(0), false).await?.reply())
     }
 
     /// Writes down what became of one.

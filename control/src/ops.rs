@@ -3,6 +3,7 @@
 use crate::code::Code;
 use crate::routes::ROUTES;
 use crate::service::Service;
+use crate::sign_on;
 use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
@@ -43,6 +44,7 @@ pub fn register() -> Result<PrometheusHandle, String> {
     );
     describe_histogram!(CONNECT_SECONDS, Unit::Seconds, "Opening a database connection.");
     describe_counter!(REFUSALS, Unit::Count, "Calls that were refused, by code.");
+    sign_on::register();
     for route in ROUTES {
         let method = route.method.to_string();
         drop(histogram!(REQUEST_SECONDS, "method" => method, "route" => route.path));

@@ -25,7 +25,7 @@ pub struct KnownTenant {
 }
 
 /// A tenant that this call, credential or job may work on. Made here alone: from a key that carries its
-/// reference, from an authorised call, from the lease of its operation.
+/// reference, a token of its organisation, from an authorised call, from the lease of its operation.
 #[derive(Debug)]
 pub struct VerifiedTenant {
     id: String,
@@ -71,6 +71,9 @@ impl Hints {
     }
 }
 
+/// The organisation of a provider whose people all belong to one tenant.
+pub(crate) const EVERYBODY: &str = "*";
+
 const KNOWN: &str = "SELECT t.id, t.state, t.key_reference, p.database_name, p.role_name, p.generation \
     FROM tenants t LEFT JOIN placements p ON p.tenant_id = t.id";
 
@@ -103,6 +106,22 @@ impl KnownTenant {
             known.placement = STALE.get_or_init(|| known.placement.clone()).clone();
         }
         Ok(known)
+    }
+
+    /// The tenant that an issuer's organisation is linked to.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub(crate) async fn by_organisation(
+        platform: &impl Queries,
+        issuer: &str,
+        organisation: &str,
+    ) -> Result<Option<KnownTenant>, tokio_postgres::Error> {
+        let statement = format!(
+            "{KNOWN} JOIN organisations o ON o.tenant_id = t.id WHERE o.issuer = $1 AND o.organisation = $2"
+        );
+        let params = [text(&issuer), text(&organisation)];
+        Ok(sql::first(platform, &statement, &params).await?.map(|row| KnownTenant::of(&row)))
     }
 
     fn of(row: &Row) -> KnownTenant {

@@ -60,12 +60,12 @@ fn expiry(value: Option<&str>) -> Result<Option<String>, Refusal> {
 pub async fn list(call: &Call) -> Result<Reply, Stop> {
     let value = |name: &str| call.query.get(name).map(|value| text(value) as Param<'_>);
     let conditions = vec![("subject_id = {}", value("subject")), ("role = {}", value("role"))];
-    BINDING.list(call, conditions).await
+    BINDING.list(call, &*call.tenant_conn().await?, conditions).await
 }
 
 /// `GET T/role-bindings/{id}`.
 pub async fn show(call: &Call) -> Result<Reply, Stop> {
-    BINDING.show(call).await
+    BINDING.show(call, &*call.tenant_conn().await?).await
 }
 
 /// `POST T/role-bindings`: in force with the commit; nobody binds what they do not hold.

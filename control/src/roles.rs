@@ -112,7 +112,7 @@ pub async fn show(call: &Call) -> Result<Reply, Stop> {
     let name = call.parameter(0);
     match call.service.authority.tenant_role(name) {
         Some(permissions) => Ok(Reply::ok(built_in(name, &permissions)).etag(0)),
-        None => ROLE.show(call).await,
+        None => ROLE.show(call, &*call.tenant_conn().await?).await,
     }
 }
 

@@ -5,8 +5,8 @@ use crate::call::{Call, Reply};
 use crate::code::Code;
 use crate::write::Stop;
 use crate::{
-    access, api_keys, audit_events, chain, clusters, groups, limits, me, operations, policies,
-    role_bindings, roles, settings, tenants, users,
+    access, api_keys, audit_events, chain, clusters, groups, identity_providers, limits, me,
+    operations, organisations, policies, role_bindings, roles, settings, tenants, users,
 };
 use http::Method;
 use std::pin::Pin;
@@ -245,6 +245,8 @@ routes! {
         "Change a user's name or address, disable or enable" [] {} "UserPatch" => 200 "User" | LastAdmin;
     DELETE "/v1/tenants/{tenant_id}/users/{id}" ["user:delete"] Tenant false users::delete:
         "Remove a user with its memberships and roles" [] {} - => 204 "" | LastAdmin;
+    POST "/v1/tenants/{tenant_id}/users/{id}/sign-out" ["user:update"] Tenant false users::sign_out_now:
+        "End a user's sessions; tokens issued before are refused" [] {} - => 200 "User";
     GET "/v1/tenants/{tenant_id}/groups" ["group:read"] Tenant false groups::list:
         "All groups" ["search"] {"created_at" "display_name"} - => 200 "GroupList";
     POST "/v1/tenants/{tenant_id}/groups" ["group:create"] Tenant false groups::create:
@@ -283,6 +285,24 @@ routes! {
         "Remove a role that nobody has" [] {} - => 204 "" | InUse;
     GET "/v1/tenants/{tenant_id}/access" ["role-binding:read"] Tenant false access::list:
         "Who may do what, and when they did something last" ["permission" "type" "search"] {"id"} - => 200 "AccessList";
+    GET "/v1/identity-providers" ["identity-provider:read"] Platform false identity_providers::list:
+        "Whose tokens are accepted" ["search"] {"created_at"} - => 200 "IdentityProviderList";
+    POST "/v1/identity-providers" ["identity-provider:create"] Platform false identity_providers::create:
+        "Accept an identity provider's tokens" [] {} "NewIdentityProvider" => 201 "IdentityProvider" | AlreadyExists;
+    GET "/v1/identity-providers/{id}" ["identity-provider:read"] Platform false identity_providers::show:
+        "One identity provider" [] {} - => 200 "IdentityProvider";
+    PATCH "/v1/identity-providers/{id}" ["identity-provider:update"] Platform false identity_providers::update:
+        "Change how its tokens are held and read" [] {} "IdentityProviderPatch" => 200 "IdentityProvider";
+    DELETE "/v1/identity-providers/{id}" ["identity-provider:delete"] Platform false identity_providers::delete:
+        "Accept its tokens no more" [] {} - => 204 "" | InUse;
+    GET "/v1/organisations" ["identity-provider:read"] Platform false organisations::list:
+        "Organisations and their tenants" ["issuer" "tenant_id" "search"] {"created_at"} - => 200 "OrganisationList";
+    POST "/v1/organisations" ["identity-provider:create"] Platform false organisations::create:
+        "Link an issuer's organisation to a tenant" [] {} "NewOrganisation" => 201 "Organisation" | AlreadyExists;
+    GET "/v1/organisations/{id}" ["identity-provider:read"] Platform false organisations::show:
+        "One link" [] {} - => 200 "Organisation";
+    DELETE "/v1/organisations/{id}" ["identity-provider:delete"] Platform false organisations::delete:
+        "Unlink; its people are refused at once" [] {} - => 204 "";
     GET "/v1/roles" ["role:read"] Own false roles::built_ins:
         "Built-in roles and their permissions" ["search"] {"name"} - => 200 "RoleList";
 }

@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::denials::Denials;
 use crate::floods::Floods;
 use crate::pools::Pools;
+use crate::sign_on::keys::IssuerKeys;
 use crate::spans::Spans;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use std::num::NonZeroU32;
@@ -21,6 +22,8 @@ pub struct Service {
     pub rates: DefaultKeyedRateLimiter<String>,
     /// Refused credentials by address.
     pub floods: Floods,
+    /// Of identity providers.
+    pub issuer_keys: IssuerKeys,
     pub spans: Spans,
     /// Refused calls that the audit log does not tell of yet.
     pub denials: Denials,
@@ -48,6 +51,7 @@ impl Service {
             rates: RateLimiter::keyed(Quota::per_minute(rate)),
             floods: Floods::new(config.api.unauthenticated_per_minute),
             spans: Spans::to(&config.otel.endpoint)?,
+            issuer_keys: IssuerKeys::default(),
             denials: Denials::default(),
             noted: Noted::default(),
             wake: Notify::new(),

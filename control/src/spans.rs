@@ -34,6 +34,11 @@ pub struct CallSpan {
     trace_id: Option<String>,
 }
 
+/// Whom the machine trusts is trusted.
+pub(crate) fn trusted() -> TlsConfig {
+    TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build()
+}
+
 impl Spans {
     /// # Errors
     /// The endpoint is none.
@@ -46,8 +51,7 @@ impl Spans {
             true => endpoint.to_owned(),
             false => format!("{endpoint}{TRACES}"),
         };
-        let trusted = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
-        let agent = ureq::Agent::config_builder().tls_config(trusted);
+        let agent = ureq::Agent::config_builder().tls_config(trusted());
         let agent = agent.timeout_global(Some(SEND_TIMEOUT)).build();
         let exporter = SpanExporter::builder().with_http().with_http_client(Sender(agent.into()));
         let exporter = exporter.with_endpoint(whole).with_protocol(Protocol::HttpBinary);

@@ -17,6 +17,7 @@ pub(crate) const USER: Noun = Noun {
     name: "user",
     columns: "id, version, jsonb_build_object('id', id, 'issuer', issuer, 'subject', subject, \
         'display_name', display_name, 'email', email, 'state', state, 'last_used_at', rfc3339(last_used_at), \
+        'signed_out_at', rfc3339(signed_out_at), \
         'version', version, 'created_at', rfc3339(created_at), 'updated_at', rfc3339(updated_at)) AS object",
     from: "FROM users",
     id: "id",
@@ -88,12 +89,12 @@ fn email(value: Option<&str>) -> Result<(), Refusal> {
 pub async fn list(call: &Call) -> Result<Reply, Stop> {
     let state = call.one_of("state", &STATES)?;
     let filter = state.as_ref().map(|state| text(state) as Param<'_>);
-    USER.list(call, vec![("state = {}", filter)]).await
+    USER.list(call, &*call.tenant_conn().await?, vec![("state = {}", filter)]).await
 }
 
 /// `GET T/users/{id}`.
 pub async fn show(call: &Call) -> Result<Reply, Stop> {
-    USER.show(call).await
+    USER.show(call, &*call.tenant_conn().await?).await
 }
 
 /// `POST T/users`: known before the first sign-in, so that roles can be bound.
@@ -163,6 +164,19 @@ async fn sign_out(write: &Write<'_>, user: &Object) -> Result<(), Refusal> {
     let statement = "DELETE FROM sessions WHERE user_id = $1";
     sql::run(&write.tx, statement, &[text(&user.id)]).await?;
     Ok(())
+}
+
+/// `POST T/users/{id}/sign-out`: every session ends, every token that was issued before is refused.
+pub async fn sign_out_now(call: &Call) -> Result<Reply, Stop> {
+    let mut conn = call.tenant_conn().await?;
+    let mut write = Write::begin(call, &mut conn).await?;
+    let before = USER.find(&write.tx, call.parameter(0), true).await?;
+    let statement = "UPDATE users SET signed_out_at = now(), version = version + 1, updated_at = now() WHERE id = $1";
+    sql::run(&write.tx, statement, &[text(&before.id)]).await?;
+    sign_out(&write, &before).await?;
+    let after = USER.find(&write.tx, &before.id, false).await?;
+    USER.record(&mut write, "user.signed_out", Some(&before), Some(&after)).await?;
+    write.finish(after.reply()).await
 }
 
 /// `DELETE T/users/{id}`: with its memberships, roles and sessions.

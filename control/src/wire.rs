@@ -8,11 +8,12 @@ mod shown;
 use crate::audit::{Actor, Origin};
 use crate::call::{Call, Reply};
 use crate::code::{Code, Refusal};
-use crate::credential::{self, Known, Owner};
+use crate::credential::{self, Credential, Known, Owner};
 use crate::placement::KnownTenant;
 use crate::random::now_ms;
 use crate::routes::{self, Found, Scope};
 use crate::service::Service;
+use crate::sign_on;
 use crate::write::Stop;
 use crate::{openapi, ops};
 use axum::body::Body;
@@ -221,7 +222,8 @@ fn docs(service: &Service, path: &str) -> Reply {
 
 async fn authenticate(service: &Service, asked: &Asked) -> Result<Known, Refusal> {
     let known = match credential::presented(&asked.parts.headers) {
-        Ok(presented) => credential::look_up(&service.pools, &presented).await,
+        Ok(Credential::Key(key)) => credential::look_up(&service.pools, &key).await,
+        Ok(Credential::Token(token)) => sign_on::look_up(service, &token).await,
         Err(refusal) => Err(refusal),
     };
     known.map_err(|refusal| {

@@ -153,6 +153,8 @@ pub(super) fn tag(route: &Route) -> &'static str {
         "audit-events",
         "policies",
         "limits",
+        "identity-providers",
+        "organisations",
         "users",
         "groups",
         "role-bindings",

@@ -65,6 +65,7 @@ fn schema(name: &str, route: &Route) -> (Json, &'static str) {
             json!({"type": "string", "pattern": "^[a-z][a-z0-9-]{0,62}$", "examples": ["limit-reader"]}),
             "Of the role.",
         ),
+        "issuer" => (text, "Only of this issuer."),
         "user_id" => (text, "Of the user."),
         "subject" => (text, "Only of the user or group with this id."),
         "role" => (text, "Only of this role."),

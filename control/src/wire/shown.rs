@@ -70,6 +70,17 @@ fn refused(refusal: &Refusal, request_id: &str) -> Response {
         Code::Unauthenticated | Code::CredentialExpired | Code::CredentialRevoked => {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        // RFC 9470, 3.
+        Code::StepUpRequired => {
+            let wanted = refusal.details["acr_values"].as_str().unwrap_or_default();
+            let wanted = wanted.replace(['"', '\\'], "");
+            let value = format!(
+                "Bearer error=\"insufficient_user_authentication\", error_description=\"a stronger authentication is needed\", acr_values=\"{wanted}\""
+            );
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                headers.insert(header::WWW_AUTHENTICATE, value);
+            }
+        }
         Code::MethodNotAllowed => {
             let allowed = refusal.details["allowed"].as_array().into_iter().flatten();
             let allowed: Vec<&str> = allowed.filter_map(Json::as_str).collect();

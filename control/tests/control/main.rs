@@ -16,6 +16,8 @@ mod prefix;
 mod provisioning;
 mod publishing;
 mod service;
+mod sign_on;
 mod tls;
+mod tokens;
 mod traces;
 mod wire;

@@ -1,0 +1,187 @@
+//! Identity providers: whose tokens are accepted, for which audience, and how their claims are read.
+
+use crate::authority::TENANT_ROLES;
+use crate::call::{Call, Reply};
+use crate::code::{Code, Refusal};
+use crate::listing::{Key, Order};
+use crate::noun::Noun;
+use crate::random::{id, now_ms};
+use crate::sign_on::provider::{ALGORITHMS, Settings, is_reachable};
+use crate::sql::{self, jsonb, text};
+use crate::write::{Stop, Write};
+use serde::Deserialize;
+use serde_json::{Map, Value as Json, json};
+
+pub(crate) const PROVIDER: Noun = Noun {
+    name: "identity-provider",
+    columns: "id, version, settings || jsonb_build_object('id', id, 'issuer', issuer, 'version', version, \
+        'created_at', rfc3339(created_at), 'updated_at', rfc3339(updated_at)) AS object",
+    from: "FROM identity_providers",
+    id: "id",
+    orders: &[Order { name: "created_at", key: Key::Unique("id") }],
+    searched: &["issuer COLLATE \"C\""],
+};
+
+const URL_BYTES_MAX: usize = 255;
+const AUDIENCES_MAX: usize = 8;
+const CLAIM_BYTES_MAX: usize = 255;
+const MAPPINGS_MAX: usize = 64;
+
+#[derive(Deserialize)]
+struct New {
+    issuer: String,
+    #[serde(flatten)]
+    settings: Map<String, Json>,
+}
+
+/// Settings that a token can be held against.
+fn checked(call: &Call, settings: Map<String, Json>) -> Result<Settings, Refusal> {
+    let settings: Settings = call.read_from(Json::Object(settings))?;
+    let named = 1..=URL_BYTES_MAX;
+    if !(1..=AUDIENCES_MAX).contains(&settings.audience.len())
+        || settings.audience.iter().any(|audience| !named.contains(&audience.len()))
+    {
+        let expected = format!("1-{AUDIENCES_MAX} texts of 1-{URL_BYTES_MAX} bytes");
+        return Err(Refusal::invalid("/audience", &expected, settings.audience.len().to_string()));
+    }
+    let unknown = settings.algorithms.iter().position(|name| !ALGORITHMS.contains(&name.as_str()));
+    if settings.algorithms.is_empty() || unknown.is_some() {
+        let expected = format!("at least one of {}", ALGORITHMS.join(", "));
+        let got = unknown.and_then(|at| settings.algorithms.get(at)).map_or("none", String::as_str);
+        return Err(Refusal::invalid("/algorithms", &expected, got));
+    }
+    if let Some(url) = settings.jwks_uri.as_deref() {
+        check_url("/jwks_uri", url)?;
+    }
+    for (pointer, claim) in [
+        ("/organisation_claim", &settings.organisation_claim),
+        ("/roles_claim", &settings.roles_claim),
+    ] {
+        if claim.as_ref().is_some_and(|claim| !(1..=CLAIM_BYTES_MAX).contains(&claim.len())) {
+            return Err(Refusal::invalid(pointer, "1-255 bytes", "another text"));
+        }
+    }
+    let is_role = |role: &str| {
+        role != "service"
+            && role != "custom"
+            && (TENANT_ROLES.contains(&role)
+                || !call.service.authority.roles().iter().any(|(known, _)| *known == role))
+    };
+    let wrong = settings.role_mapping.iter().find(|(_, role)| !is_role(role));
+    if let Some((name, role)) = wrong {
+        let pointer = format!("/role_mapping/{}", name.replace('~', "~0").replace('/', "~1"));
+        let expected = "tenant-admin, auditor, billing, member or a role of tenants' own";
+        return Err(Refusal::invalid(&pointer, expected, role.clone()));
+    }
+    if settings.role_mapping.len() > MAPPINGS_MAX {
+        let expected = format!("at most {MAPPINGS_MAX} roles");
+        return Err(Refusal::invalid(
+            "/role_mapping",
+            &expected,
+            settings.role_mapping.len().to_string(),
+        ));
+    }
+    Ok(settings)
+}
+
+fn check_url(pointer: &str, url: &str) -> Result<(), Refusal> {
+    match url.len() <= URL_BYTES_MAX && is_reachable(url) && !url.contains(['?', '#']) {
+        true => Ok(()),
+        false => {
+            let expected =
+                "an https URL without query, or http to this machine, of at most 255 bytes";
+            Err(Refusal::invalid(pointer, expected, url))
+        }
+    }
+}
+
+/// `GET /v1/identity-providers`.
+pub async fn list(call: &Call) -> Result<Reply, Stop> {
+    PROVIDER.list(call, &call.platform().await?, Vec::new()).await
+}
+
+/// `GET /v1/identity-providers/{id}`.
+pub async fn show(call: &Call) -> Result<Reply, Stop> {
+    PROVIDER.show(call, &call.platform().await?).await
+}
+
+/// `POST /v1/identity-providers`.
+pub async fn create(call: &Call) -> Result<Reply, Stop> {
+    let new: New = call.read()?;
+    check_url("/issuer", &new.issuer)?;
+    let settings = checked(call, new.settings)?;
+    let mut conn = call.platform().await?;
+    let mut write = Write::begin(call, &mut conn).await?;
+    let provider = id("idp", now_ms());
+    let statement = "INSERT INTO identity_providers (id, issuer, settings) VALUES ($1, $2, $3) \
+        ON CONFLICT (issuer) DO NOTHING";
+    let settings = json!(settings);
+    let params = [text(&provider), text(&new.issuer), jsonb(&settings)];
+    if sql::run(&write.tx, statement, &params).await? == 0 {
+        let message = "this issuer is an identity provider already";
+        return Err(Refusal::new(Code::AlreadyExists, message).into());
+    }
+    let made = PROVIDER.find(&write.tx, &provider, false).await?;
+    PROVIDER.record(&mut write, "identity_provider.created", None, Some(&made)).await?;
+    write.finish(made.made(call)).await
+}
+
+/// `PATCH /v1/identity-providers/{id}`: null puts a member back to what it is when left out.
+pub async fn update(call: &Call) -> Result<Reply, Stop> {
+    let patch: Map<String, Json> = call.read()?;
+    let mut conn = call.platform().await?;
+    let mut write = Write::begin(call, &mut conn).await?;
+    let before = PROVIDER.find(&write.tx, call.parameter(0), true).await?;
+    call.match_version(before.version)?;
+    let statement = "SELECT settings FROM identity_providers WHERE id = $1";
+    let row = sql::first(&write.tx, statement, &[text(&before.id)]).await?;
+    let mut settings: Json = row.map_or(Json::Null, |row| row.get(0));
+    merge(&mut settings, Json::Object(patch));
+    let settings = checked(call, settings.as_object().cloned().unwrap_or_default())?;
+    let statement = "UPDATE identity_providers SET settings = $2, version = version + 1, updated_at = now() WHERE id = $1";
+    let settings = json!(settings);
+    sql::run(&write.tx, statement, &[text(&before.id), jsonb(&settings)]).await?;
+    let after = PROVIDER.find(&write.tx, &before.id, false).await?;
+    PROVIDER.record(&mut write, "identity_provider.updated", Some(&before), Some(&after)).await?;
+    write.finish(after.reply()).await
+}
+
+/// RFC 7396.
+fn merge(target: &mut Json, patch: Json) {
+    let Json::Object(patch) = patch else {
+        *target = patch;
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    let Some(members) = target.as_object_mut() else { return };
+    for (name, value) in patch {
+        match value {
+            Json::Null => drop(members.remove(&name)),
+            value => merge(members.entry(name).or_insert(Json::Null), value),
+        }
+    }
+}
+
+/// `DELETE /v1/identity-providers/{id}`: when no organisation of it is linked.
+pub async fn delete(call: &Call) -> Result<Reply, Stop> {
+    let mut conn = call.platform().await?;
+    let mut write = Write::begin(call, &mut conn).await?;
+    let before = PROVIDER.find(&write.tx, call.parameter(0), true).await?;
+    call.match_version(before.version)?;
+    let issuer = before.json["issuer"].as_str().unwrap_or_default().to_owned();
+    let linked = "SELECT count(*) FROM organisations WHERE issuer = $1";
+    let linked: i64 =
+        sql::first(&write.tx, linked, &[text(&issuer)]).await?.map_or(0, |row| row.get(0));
+    if linked > 0 {
+        let message =
+            format!("{linked} organisations of it are linked to tenants; unlink them first");
+        let details = json!({"organisations": linked});
+        return Err(Refusal::new(Code::InUse, message).with(details).into());
+    }
+    sql::run(&write.tx, "DELETE FROM identity_providers WHERE id = $1", &[text(&before.id)])
+        .await?;
+    PROVIDER.record(&mut write, "identity_provider.deleted", Some(&before), None).await?;
+    write.finish(Reply::empty()).await
+}

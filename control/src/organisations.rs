@@ -1,0 +1,89 @@
+//! Organisations of identity providers, each linked to one tenant: where whoever comes from there belongs.
+
+use crate::call::{Call, Reply};
+use crate::code::{Code, Refusal};
+use crate::listing::{Key, Order};
+use crate::noun::Noun;
+use crate::random::{id, now_ms};
+use crate::sql::{self, Param, text};
+use crate::write::{Stop, Write};
+use serde::Deserialize;
+
+const ORGANISATION: Noun = Noun {
+    name: "organisation",
+    columns: "id, version, jsonb_build_object('id', id, 'issuer', issuer, 'organisation', organisation, \
+        'tenant_id', tenant_id, 'version', version, 'created_at', rfc3339(created_at)) AS object",
+    from: "FROM organisations",
+    id: "id",
+    orders: &[Order { name: "created_at", key: Key::Unique("id") }],
+    searched: &["organisation COLLATE \"C\""],
+};
+
+const NAME_BYTES_MAX: usize = 255;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct New {
+    issuer: String,
+    organisation: String,
+    tenant_id: String,
+}
+
+/// `GET /v1/organisations`.
+pub async fn list(call: &Call) -> Result<Reply, Stop> {
+    let value = |name: &str| call.query.get(name).map(|value| text(value) as Param<'_>);
+    let conditions = vec![("tenant_id = {}", value("tenant_id")), ("issuer = {}", value("issuer"))];
+    ORGANISATION.list(call, &call.platform().await?, conditions).await
+}
+
+/// `GET /v1/organisations/{id}`.
+pub async fn show(call: &Call) -> Result<Reply, Stop> {
+    ORGANISATION.show(call, &call.platform().await?).await
+}
+
+/// `POST /v1/organisations`: from the commit on, its people come to this tenant.
+pub async fn create(call: &Call) -> Result<Reply, Stop> {
+    let new: New = call.read()?;
+    let is_name = (1..=NAME_BYTES_MAX).contains(&new.organisation.len())
+        && !new.organisation.chars().any(char::is_control);
+    if !is_name {
+        let expected = "1-255 bytes; `*` for a provider whose people all belong to one tenant";
+        return Err(Refusal::invalid("/organisation", expected, "another text").into());
+    }
+    let mut conn = call.platform().await?;
+    let mut write = Write::begin(call, &mut conn).await?;
+    for (pointer, statement, value) in [
+        ("/issuer", "SELECT FROM identity_providers WHERE issuer = $1 FOR SHARE", &new.issuer),
+        (
+            "/tenant_id",
+            "SELECT FROM tenants WHERE id = $1 AND state <> 'destroyed' FOR SHARE",
+            &new.tenant_id,
+        ),
+    ] {
+        if sql::first(&write.tx, statement, &[text(value)]).await?.is_none() {
+            return Err(Refusal::invalid(pointer, "one that is there", value.clone()).into());
+        }
+    }
+    let link = id("org", now_ms());
+    let statement = "INSERT INTO organisations (id, issuer, organisation, tenant_id) VALUES ($1, $2, $3, $4) \
+        ON CONFLICT (issuer, organisation) DO NOTHING";
+    let params = [text(&link), text(&new.issuer), text(&new.organisation), text(&new.tenant_id)];
+    if sql::run(&write.tx, statement, &params).await? == 0 {
+        let message = "this organisation of the issuer is linked already; unlink it first";
+        return Err(Refusal::new(Code::AlreadyExists, message).into());
+    }
+    let made = ORGANISATION.find(&write.tx, &link, false).await?;
+    ORGANISATION.record(&mut write, "organisation.linked", None, Some(&made)).await?;
+    write.finish(made.made(call)).await
+}
+
+/// `DELETE /v1/organisations/{id}`: its people are refused from the commit on.
+pub async fn delete(call: &Call) -> Result<Reply, Stop> {
+    let mut conn = call.platform().await?;
+    let mut write = Write::begin(call, &mut conn).await?;
+    let before = ORGANISATION.find(&write.tx, call.parameter(0), true).await?;
+    call.match_version(before.version)?;
+    sql::run(&write.tx, "DELETE FROM organisations WHERE id = $1", &[text(&before.id)]).await?;
+    ORGANISATION.record(&mut write, "organisation.unlinked", Some(&before), None).await?;
+    write.finish(Reply::empty()).await
+}

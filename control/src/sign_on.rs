@@ -1,0 +1,105 @@
+//! Sign-on: who a token of an identity provider is, in which tenant, with which roles.
+//!
+//! A token is a JWT (RFC 7519) that an identity provider signed for this API. `token` holds it against its issuer's
+//! keys (`keys`), `claims` reads from it who it is and for which organisation, `people` finds or makes the user in the
+//! database of the tenant that the organisation is linked to. Nothing about a token outlives its call: providers, links,
+//! users and roles are read anew, so that what is taken away is gone with the next call. Keys of issuers alone are kept.
+//! To add a shape of claims: a variant of `provider::Kind`, its arm in `claims::organisations`, rows in its tests.
+
+pub(crate) mod claims;
+pub mod keys;
+pub(crate) mod people;
+pub(crate) mod provider;
+pub mod token;
+
+use crate::code::{Code, Refusal};
+use crate::credential::Known;
+use crate::placement::KnownTenant;
+use crate::random::now_ms;
+use crate::service::Service;
+use claims::Identity;
+use metrics::counter;
+use provider::Provider;
+use token::{Rules, Unverified};
+
+/// `outcome` is ok or refused, `reason` one of `Reason`.
+pub const SIGN_IN: &str = "sign_in_total";
+
+macro_rules! reasons {
+    ($($variant:ident $name:literal $code:ident $message:literal,)*) => {
+        /// Why a token is refused.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Reason { $($variant,)* }
+
+        impl Reason {
+            pub const ALL: &[Reason] = &[$(Reason::$variant,)*];
+
+            pub fn name(self) -> &'static str {
+                match self { $(Reason::$variant => $name,)* }
+            }
+
+            fn refusal(self) -> Refusal {
+                match self { $(Reason::$variant => Refusal::new(Code::$code, $message),)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    Malformed "malformed" Unauthenticated "expected a signed JWT (RFC 7519) as bearer token",
+    Issuer "issuer" Unauthenticated "no identity provider is known that issued this token",
+    Algorithm "algorithm" Unauthenticated "this token's algorithm is none that its identity provider may use here",
+    Key "key" Unauthenticated "this token is signed by no key that its issuer publishes",
+    Signature "signature" Unauthenticated "this token's signature is not its issuer's",
+    Claims "claims" Unauthenticated "this token's claims are not as RFC 7519 and OpenID Connect say",
+    Audience "audience" Unauthenticated "this token is for somebody else; ask your identity provider for one for this API",
+    NotYetValid "not-yet-valid" Unauthenticated "this token is not valid yet; compare clocks",
+    Expired "expired" CredentialExpired "this token has expired; sign in again",
+    SignedOut "signed-out" CredentialRevoked "this user was signed out; sign in again",
+    Disabled "disabled" CredentialRevoked "this user is disabled",
+    StepUp "step-up" StepUpRequired "this needs a stronger authentication; sign in with one of `acr_values`",
+    AmbiguousTenant "ambiguous-tenant" AmbiguousTenant "this token is for several organisations; ask for one for a single one",
+    NoTenant "no-tenant" NoTenant "no tenant is linked to this token's organisation",
+}
+
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Refusal {
+        counter!(SIGN_IN, "outcome" => "refused", "reason" => reason.name()).increment(1);
+        reason.refusal()
+    }
+}
+
+/// Registers every series.
+pub fn register() {
+    metrics::describe_counter!(SIGN_IN, "Tokens of identity providers, by outcome and reason.");
+    counter!(SIGN_IN, "outcome" => "ok", "reason" => "ok").absolute(0);
+    for reason in Reason::ALL {
+        counter!(SIGN_IN, "outcome" => "refused", "reason" => reason.name()).absolute(0);
+    }
+}
+
+/// Who presents a token.
+///
+/// # Errors
+/// `unauthenticated`, `credential-expired`, `credential-revoked`, `step-up-required`, `ambiguous-tenant`, `no-tenant`, and
+/// those of the database.
+pub(crate) async fn look_up(service: &Service, text: &str) -> Result<Known, Refusal> {
+    let unverified = Unverified::read(text)?;
+    let platform = service.pools.platform().await?;
+    let provider = Provider::of_issuer(&platform, unverified.issuer()).await?;
+    let provider = provider.ok_or(Reason::Issuer)?;
+    drop(platform);
+    let rules = Rules { audience: &provider.audience, algorithms: &provider.algorithms };
+    rules.check_algorithm(&unverified)?;
+    let key = service.issuer_keys.find(&provider, &unverified, now_ms).await.ok_or(Reason::Key)?;
+    let claims = rules.verify(&unverified, &key, now_ms())?;
+    let identity = Identity::read(&provider, claims)?;
+    let platform = service.pools.platform().await?;
+    let organisation = identity.organisation.as_str();
+    let tenant = KnownTenant::by_organisation(&platform, &provider.issuer, organisation).await?;
+    drop(platform);
+    let tenant = tenant.ok_or(Reason::NoTenant)?;
+    let known = people::known(service, &provider, &identity, tenant).await?;
+    counter!(SIGN_IN, "outcome" => "ok", "reason" => "ok").increment(1);
+    Ok(known)
+}
