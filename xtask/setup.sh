@@ -23,6 +23,8 @@ clang_is_there || missing="$missing libclang-dev"
 command -v psql >/dev/null 2>&1 || missing="$missing postgresql-client"
 if [ "${1:-}" = test ]; then
     python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || missing="$missing python3-venv"
+    command -v node >/dev/null 2>&1 || missing="$missing nodejs"
+    command -v npm >/dev/null 2>&1 || missing="$missing npm"
 fi
 if [ -n "$missing" ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
@@ -91,6 +93,18 @@ if [ "${1:-}" = test ]; then
         { python3 -m venv "$tools/sdks" && "$tools/sdks/bin/pip" install --quiet --requirement "$sdks" &&
             cp "$sdks" "$tools/sdks/installed.txt"; } >&2 || {
             echo "setup: install python3 with venv and pip; tests drive the SDKs of OpenAI and Anthropic with it" >&2
+            exit 2
+        }
+    fi
+    # The identity provider that people sign in at, likewise.
+    oidc="control/tests/control/oidc/package.json"
+    if ! cmp -s "$oidc" "$tools/oidc/installed.json"; then
+        made=yes
+        rm -rf "$tools/oidc"
+        { mkdir -p "$tools/oidc" && cp "$oidc" "$tools/oidc/package.json" &&
+            npm install --prefix "$tools/oidc" --silent --no-package-lock --no-audit --no-fund &&
+            cp "$oidc" "$tools/oidc/installed.json"; } >&2 || {
+            echo "setup: install Node.js 20 or later with npm; tests sign people in at a real identity provider" >&2
             exit 2
         }
     fi

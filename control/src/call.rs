@@ -45,6 +45,8 @@ pub struct Reply {
     pub html: Option<String>,
     pub etag: Option<String>,
     pub location: Option<String>,
+    /// `Set-Cookie`, each.
+    pub cookies: Vec<String>,
     /// A member of the body that is shown once: left out of replays.
     pub secret_member: Option<&'static str>,
 }
@@ -57,6 +59,7 @@ impl Reply {
             html: None,
             etag: None,
             location: None,
+            cookies: Vec::new(),
             secret_member: None,
         }
     }

@@ -1,9 +1,10 @@
-//! Who calls: the bearer key of a request, looked up anew each time.
+//! Who calls: the bearer key or token of a request or its session, looked up anew each time.
 
 use crate::api_keys::format::{self, Holder, Presented};
 use crate::code::{Code, Refusal};
 use crate::placement::{KnownTenant, VerifiedTenant};
 use crate::pools::{Conn, Pools, TenantConn};
+use crate::sign_on::{browser, cookie};
 use crate::sql::{self, Queries, bytes, text};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
@@ -47,6 +48,8 @@ pub enum Credential {
     Key(Presented),
     /// Of an identity provider, whole.
     Token(String),
+    /// Of a browser.
+    Session(Presented),
 }
 
 /// Who calls, for the length of one request.
@@ -80,6 +83,8 @@ pub struct Known {
     pub own_tenant: Option<KnownTenant>,
     /// The connection on which the key was found, for whoever answers the call.
     pub conn: Option<TenantConn>,
+    /// A browser's, which sends it whoever asks: the origin of a change counts.
+    pub is_session: bool,
 }
 
 /// The one credential that a request presents.
@@ -89,11 +94,16 @@ pub struct Known {
 pub fn presented(headers: &HeaderMap) -> Result<Credential, Refusal> {
     let mut named = headers.get_all(AUTHORIZATION).iter();
     let (first, second) = (named.next(), named.next());
-    if second.is_some() {
+    let sessions = cookie::values(headers, cookie::SESSION);
+    if second.is_some() || sessions.len() + usize::from(first.is_some()) > 1 {
         return Err(Refusal::new(
             Code::AmbiguousCredential,
-            "expected one Authorization header, got several",
+            "expected one Authorization header or one session, got several",
         ));
+    }
+    if let [session] = sessions.as_slice() {
+        let session = browser::session_of(session).map(Credential::Session);
+        return session.ok_or_else(unauthenticated);
     }
     let value = first.and_then(|value| value.to_str().ok()).unwrap_or("");
     let (scheme, key) = value.split_once(' ').unwrap_or((value, ""));
@@ -130,7 +140,7 @@ pub async fn look_up(pools: &Pools, presented: &Presented) -> Result<Known, Refu
             let row = row.ok_or_else(unauthenticated)?;
             note_use(&platform, table, &row).await?;
             let caller = caller(&row, Owner::Platform)?;
-            Ok(Known { caller, own_tenant: None, conn: None })
+            Ok(Known { caller, own_tenant: None, conn: None, is_session: false })
         }
         Holder::Tenant(reference) => {
             let (tenant, conn, row) = tenants_key(pools, &platform, reference, presented).await?;
@@ -138,8 +148,10 @@ pub async fn look_up(pools: &Pools, presented: &Presented) -> Result<Known, Refu
             let row = row.ok_or_else(unauthenticated)?;
             note_use(&*conn, "api_keys", &row).await?;
             let caller = caller(&row, Owner::Tenant(tenant.id.clone()))?;
-            Ok(Known { caller, own_tenant: Some(tenant), conn: Some(conn) })
+            Ok(Known { caller, own_tenant: Some(tenant), conn: Some(conn), is_session: false })
         }
+        // Of a cookie alone.
+        Holder::Session(_) => Err(unauthenticated()),
     }
 }
 

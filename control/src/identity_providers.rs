@@ -1,20 +1,26 @@
 //! Identity providers: whose tokens are accepted, for which audience, and how their claims are read.
 
+use crate::audit::{Event, Origin, append};
 use crate::authority::TENANT_ROLES;
 use crate::call::{Call, Reply};
 use crate::code::{Code, Refusal};
 use crate::listing::{Key, Order};
 use crate::noun::Noun;
 use crate::random::{id, now_ms};
+use crate::sealed;
+use crate::secret::{MasterKey, SecretText};
+use crate::sign_on::browser::SECRET_LABEL;
 use crate::sign_on::provider::{ALGORITHMS, Settings, is_reachable};
-use crate::sql::{self, jsonb, text};
+use crate::sql::{self, Queries, bytes, jsonb, text};
 use crate::write::{Stop, Write};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
+use tokio_postgres::Client;
 
 pub(crate) const PROVIDER: Noun = Noun {
     name: "identity-provider",
     columns: "id, version, settings || jsonb_build_object('id', id, 'issuer', issuer, 'version', version, \
+        'has_client_secret', client_secret IS NOT NULL, \
         'created_at', rfc3339(created_at), 'updated_at', rfc3339(updated_at)) AS object",
     from: "FROM identity_providers",
     id: "id",
@@ -26,6 +32,7 @@ const URL_BYTES_MAX: usize = 255;
 const AUDIENCES_MAX: usize = 8;
 const CLAIM_BYTES_MAX: usize = 255;
 const MAPPINGS_MAX: usize = 64;
+const SECRET_BYTES_MAX: usize = 512;
 
 #[derive(Deserialize)]
 struct New {
@@ -54,6 +61,7 @@ fn checked(call: &Call, settings: Map<String, Json>) -> Result<Settings, Refusal
         check_url("/jwks_uri", url)?;
     }
     for (pointer, claim) in [
+        ("/client_id", &settings.client_id),
         ("/organisation_claim", &settings.organisation_claim),
         ("/roles_claim", &settings.roles_claim),
     ] {
@@ -95,6 +103,80 @@ fn check_url(pointer: &str, url: &str) -> Result<(), Refusal> {
     }
 }
 
+/// The secret of this API as a client, taken out of what is shown: none if it is left out, an empty one for null.
+fn client_secret(settings: &mut Map<String, Json>) -> Result<Option<SecretText>, Refusal> {
+    match settings.remove("client_secret") {
+        None => Ok(None),
+        Some(Json::Null) => Ok(Some(SecretText::new(String::new()))),
+        Some(Json::String(secret))
+            if (1..=SECRET_BYTES_MAX).contains(&secret.len())
+                && !secret.chars().any(char::is_control) =>
+        {
+            Ok(Some(SecretText::new(secret)))
+        }
+        Some(_) => {
+            let expected = format!("1-{SECRET_BYTES_MAX} bytes, or null");
+            Err(Refusal::invalid("/client_secret", &expected, "something else"))
+        }
+    }
+}
+
+/// Keeps it sealed, or takes it away.
+async fn keep(
+    write: &Write<'_>,
+    provider: &str,
+    secret: Option<&SecretText>,
+) -> Result<(), Refusal> {
+    let Some(secret) = secret.map(SecretText::expose) else { return Ok(()) };
+    let master = write.call().service.pools.master();
+    let sealed = (!secret.is_empty())
+        .then(|| sealed::seal(master, SECRET_LABEL, provider, secret.as_bytes()));
+    let statement = "UPDATE identity_providers SET client_secret = $2 WHERE id = $1";
+    sql::run(&write.tx, statement, &[text(&provider), bytes(&sealed)]).await?;
+    Ok(())
+}
+
+/// Seals every client's secret anew that was sealed under the master key before; answers how many.
+///
+/// # Errors
+/// A sentence: the database, or a secret that none of these keys opens.
+pub async fn reseal(
+    admin: &mut Client,
+    master: &MasterKey,
+    previous: Option<&MasterKey>,
+) -> Result<usize, String> {
+    let said = |error: tokio_postgres::Error| crate::said(&error);
+    let tx = admin.transaction().await.map_err(said)?;
+    let statement = "SELECT id, client_secret FROM identity_providers WHERE client_secret IS NOT NULL ORDER BY id FOR UPDATE";
+    let mut count = 0;
+    for row in tx.rows(statement, &[]).await.map_err(said)? {
+        let (provider, sealed): (String, Vec<u8>) = (row.get(0), row.get(1));
+        if sealed::open([master], SECRET_LABEL, &provider, &sealed).is_some() {
+            continue;
+        }
+        let opened = sealed::open(previous, SECRET_LABEL, &provider, &sealed);
+        let opened =
+            opened.map(|secret| SecretText::new(String::from_utf8_lossy(&secret).into_owned()));
+        let secret = opened.ok_or_else(|| {
+            format!("the client secret of {provider}: expected one of this master key or of secrets.previous_master_key_file; write it again")
+        })?;
+        let sealed = sealed::seal(master, SECRET_LABEL, &provider, secret.expose().as_bytes());
+        let statement = "UPDATE identity_providers SET client_secret = $2 WHERE id = $1";
+        sql::run(&tx, statement, &[text(&provider), bytes(&sealed)]).await.map_err(said)?;
+        let event = Event {
+            action: "identity_provider.rekeyed",
+            tenant_id: None,
+            resource: (PROVIDER.name, &provider),
+            before: None,
+            after: None,
+        };
+        append(&tx, &Origin::system("rekey"), &event).await.map_err(said)?;
+        count += 1;
+    }
+    tx.commit().await.map_err(said)?;
+    Ok(count)
+}
+
 /// `GET /v1/identity-providers`.
 pub async fn list(call: &Call) -> Result<Reply, Stop> {
     PROVIDER.list(call, &call.platform().await?, Vec::new()).await
@@ -107,8 +189,9 @@ pub async fn show(call: &Call) -> Result<Reply, Stop> {
 
 /// `POST /v1/identity-providers`.
 pub async fn create(call: &Call) -> Result<Reply, Stop> {
-    let new: New = call.read()?;
+    let mut new: New = call.read()?;
     check_url("/issuer", &new.issuer)?;
+    let secret = client_secret(&mut new.settings)?;
     let settings = checked(call, new.settings)?;
     let mut conn = call.platform().await?;
     let mut write = Write::begin(call, &mut conn).await?;
@@ -121,6 +204,7 @@ pub async fn create(call: &Call) -> Result<Reply, Stop> {
         let message = "this issuer is an identity provider already";
         return Err(Refusal::new(Code::AlreadyExists, message).into());
     }
+    keep(&write, &provider, secret.as_ref()).await?;
     let made = PROVIDER.find(&write.tx, &provider, false).await?;
     PROVIDER.record(&mut write, "identity_provider.created", None, Some(&made)).await?;
     write.finish(made.made(call)).await
@@ -128,7 +212,8 @@ pub async fn create(call: &Call) -> Result<Reply, Stop> {
 
 /// `PATCH /v1/identity-providers/{id}`: null puts a member back to what it is when left out.
 pub async fn update(call: &Call) -> Result<Reply, Stop> {
-    let patch: Map<String, Json> = call.read()?;
+    let mut patch: Map<String, Json> = call.read()?;
+    let secret = client_secret(&mut patch)?;
     let mut conn = call.platform().await?;
     let mut write = Write::begin(call, &mut conn).await?;
     let before = PROVIDER.find(&write.tx, call.parameter(0), true).await?;
@@ -141,6 +226,7 @@ pub async fn update(call: &Call) -> Result<Reply, Stop> {
     let statement = "UPDATE identity_providers SET settings = $2, version = version + 1, updated_at = now() WHERE id = $1";
     let settings = json!(settings);
     sql::run(&write.tx, statement, &[text(&before.id), jsonb(&settings)]).await?;
+    keep(&write, &before.id, secret.as_ref()).await?;
     let after = PROVIDER.find(&write.tx, &before.id, false).await?;
     PROVIDER.record(&mut write, "identity_provider.updated", Some(&before), Some(&after)).await?;
     write.finish(after.reply()).await

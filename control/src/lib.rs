@@ -51,6 +51,7 @@ pub mod random;
 pub mod role_bindings;
 pub mod roles;
 pub mod routes;
+mod sealed;
 pub mod secret;
 pub mod serve;
 pub mod service;

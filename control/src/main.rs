@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use tollgate_control::config::Config;
 use tollgate_control::database::Addresses;
 use tollgate_control::secret::MasterKey;
-use tollgate_control::{bootstrap, migrate, serve};
+use tollgate_control::{bootstrap, identity_providers, migrate, serve};
 
 /// It ran and the answer is no; usage; the database cannot be reached; the configuration does not load.
 const NO: u8 = 1;
@@ -118,9 +118,14 @@ async fn admin(config: &Config) -> Result<tokio_postgres::Client, String> {
 
 async fn rekeyed(config: &Config) -> Result<(), String> {
     let master = MasterKey::read(&config.secrets.master_key_file)?;
-    let admin = admin(config).await?;
+    let previous = config.secrets.previous_master_key_file.as_deref().map(MasterKey::read);
+    let mut admin = admin(config).await?;
+    let resealed =
+        identity_providers::reseal(&mut admin, &master, previous.transpose()?.as_ref()).await?;
     let count = migrate::rekey(&admin, &master).await.map_err(|error| error.to_string())?;
-    println!("the platform's role and {count} tenants' have passwords of the new key");
+    println!(
+        "the platform's role and {count} tenants' have passwords of the new key; {resealed} secrets of clients are sealed under it"
+    );
     Ok(())
 }
 

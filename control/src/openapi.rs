@@ -2,6 +2,7 @@
 //!
 //! `openapi.json` beside the manifest is the golden copy: a test compares it.
 
+mod doors;
 mod operation;
 mod page;
 mod parameters;
@@ -11,6 +12,7 @@ pub use page::page;
 use crate::code::Code;
 use crate::listing::COUNT_MAX;
 use crate::routes::ROUTES;
+use crate::sign_on::cookie;
 use operation::operation;
 use serde_json::{Map, Value as Json, json};
 
@@ -23,6 +25,7 @@ pub fn document(server: &str) -> Json {
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         path[route.method.as_str().to_lowercase()] = operation(route);
     }
+    doors::add(&mut paths);
     let mut schemas: Json = serde_json::from_str(SCHEMAS).unwrap_or_default();
     let names: Vec<String> =
         ROUTES.iter().filter_map(|route| list_of(route.answer.1)).map(str::to_owned).collect();
@@ -48,14 +51,17 @@ pub fn document(server: &str) -> Json {
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": server}],
-        "security": [{"key": []}],
+        "security": [{"key": []}, {"session": []}],
         "paths": paths,
         "components": {
             "schemas": schemas,
             "parameters": parameters::of_all(),
             "headers": operation::all_headers(),
             "examples": operation::refusals(),
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "An API key: tgp_… or tgk_…"}},
+            "securitySchemes": {
+                "key": {"type": "http", "scheme": "bearer", "description": "An API key (tgp_… or tgk_…), or a token of an identity provider."},
+                "session": {"type": "apiKey", "in": "cookie", "name": cookie::SESSION, "description": "Of a browser that signed in at /v1/auth/login; a change needs `Origin` too."},
+            },
         },
     })
 }

@@ -7,10 +7,8 @@ use crate::call::{Call, Reply};
 use crate::code::{Code, Refusal};
 use crate::listing::COUNT_MAX;
 use crate::planted::planted;
-use crate::random::{bytes, now_ms};
-use crate::secret::MasterKey;
-use aes_gcm::aead::{Aead, KeyInit, Payload};
-use aes_gcm::{Aes256Gcm, Key, Nonce};
+use crate::random::now_ms;
+use crate::sealed;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value as Json, json};
@@ -19,7 +17,8 @@ const LIMIT_DEFAULT: i64 = 50;
 const LIMIT_MAX: i64 = 200;
 const CURSOR_LIFE_MS: u64 = 24 * 3_600_000;
 const SEARCH_CHARS_MAX: usize = 100;
-const NONCE_BYTES: usize = 12;
+/// What cursors are sealed for.
+const LABEL: &str = "cursors";
 
 /// What part of a list is asked for.
 #[allow(missing_debug_implementations, reason = "holds a call")]
@@ -82,7 +81,7 @@ impl Page<'_> {
         let more = items.len() > limit;
         items.truncate(limit);
         let last = items.last().filter(|_| more);
-        let next = last.and_then(|(position, _)| seal(self.call, &self.binding, position));
+        let next = last.map(|(position, _)| seal(self.call, &self.binding, position));
         let data: Vec<Json> = items.into_iter().map(|(_, item)| item).collect();
         let mut body = json!({"data": data, "next_cursor": next});
         if let Some(total) = total {
@@ -154,26 +153,15 @@ fn searched(text: &str) -> Result<(String, String), Refusal> {
     }
 }
 
-fn cipher(master: &MasterKey) -> Aes256Gcm {
-    Aes256Gcm::new(&Key::<Aes256Gcm>::from(master.derive("cursors", "1")))
-}
-
-fn seal(call: &Call, binding: &str, position: &[String]) -> Option<String> {
-    let nonce = bytes::<NONCE_BYTES>();
-    let expires = now_ms() + CURSOR_LIFE_MS;
-    let message = format!("{expires}:{}", serde_json::to_string(position).ok()?);
-    let payload = Payload { msg: message.as_bytes(), aad: binding.as_bytes() };
-    let sealed = cipher(call.service.pools.master()).encrypt(&Nonce::from(nonce), payload).ok()?;
-    Some(URL_SAFE_NO_PAD.encode([&nonce[..], &sealed].concat()))
+fn seal(call: &Call, binding: &str, position: &[String]) -> String {
+    let message = format!("{}:{}", now_ms() + CURSOR_LIFE_MS, json!(position));
+    let sealed = sealed::seal(call.service.pools.master(), LABEL, binding, message.as_bytes());
+    URL_SAFE_NO_PAD.encode(sealed)
 }
 
 fn open(call: &Call, binding: &str, cursor: &str) -> Option<Vec<String>> {
     let whole = URL_SAFE_NO_PAD.decode(cursor).ok()?;
-    let (nonce, sealed) = whole.split_first_chunk::<NONCE_BYTES>()?;
-    let payload = || Payload { msg: sealed, aad: binding.as_bytes() };
-    let pools = &call.service.pools;
-    let mut keys = [Some(pools.master()), pools.previous()].into_iter().flatten();
-    let opened = keys.find_map(|key| cipher(key).decrypt(&Nonce::from(*nonce), payload()).ok())?;
+    let opened = sealed::open(call.service.pools.masters(), LABEL, binding, &whole)?;
     let text = String::from_utf8(opened).ok()?;
     let (expires, position) = text.split_once(':')?;
     let position = serde_json::from_str(position).ok()?;

@@ -90,9 +90,9 @@ impl Pools {
         &self.master
     }
 
-    /// The key before the present one, while it is still accepted.
-    pub fn previous(&self) -> Option<&MasterKey> {
-        self.previous.as_ref()
+    /// The key in use, and the one before it while it is still accepted.
+    pub fn masters(&self) -> impl Iterator<Item = &MasterKey> {
+        std::iter::once(self.master()).chain(&self.previous)
     }
 
     /// Opens a connection with the password that the master key gives, or the one before it.

@@ -64,6 +64,11 @@ impl MasterKey {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn of(key: [u8; MASTER_KEY_BYTES]) -> MasterKey {
+        MasterKey(key)
+    }
+
     /// 32 bytes for one purpose; other labels and contexts give others (HKDF-SHA256, RFC 5869).
     pub fn derive(&self, label: &str, context: &str) -> [u8; 32] {
         let mut out = [0; 32];

@@ -68,6 +68,14 @@ impl Service {
         format!("{}{path}", self.prefix())
     }
 
+    /// The origin of `platform.public_url` (RFC 6454): scheme, host and port.
+    pub fn origin(&self) -> &str {
+        let url = self.config.platform.public_url.as_str();
+        let host = url.find("://").map_or(0, |at| at + 3);
+        let end = url[host..].find('/').map_or(url.len(), |at| host + at);
+        &url[..end]
+    }
+
     /// A path without the prefix of `platform.public_url`: a proxy in front may or may not take it away.
     pub fn own_path<'p>(&self, path: &'p str) -> &'p str {
         let rest = path.strip_prefix(self.prefix()).filter(|rest| rest.starts_with('/'));

@@ -4,12 +4,19 @@
 //! keys (`keys`), `claims` reads from it who it is and for which organisation, `people` finds or makes the user in the
 //! database of the tenant that the organisation is linked to. Nothing about a token outlives its call: providers, links,
 //! users and roles are read anew, so that what is taken away is gone with the next call. Keys of issuers alone are kept.
+//! A browser signs in by `browser` (code and PKCE) and has a `session` then; `signed_out` is whom a provider signed out.
 //! To add a shape of claims: a variant of `provider::Kind`, its arm in `claims::organisations`, rows in its tests.
 
+pub(crate) mod browser;
 pub(crate) mod claims;
+pub(crate) mod cookie;
+mod discovery;
+mod http;
 pub mod keys;
 pub(crate) mod people;
 pub(crate) mod provider;
+pub(crate) mod session;
+mod signed_out;
 pub mod token;
 
 use crate::code::{Code, Refusal};
@@ -20,7 +27,9 @@ use crate::service::Service;
 use claims::Identity;
 use metrics::counter;
 use provider::Provider;
-use token::{Rules, Unverified};
+use serde_json::{Map, Value as Json};
+use signed_out::Who;
+use token::{Purpose, Rules, Unverified};
 
 /// `outcome` is ok or refused, `reason` one of `Reason`.
 pub const SIGN_IN: &str = "sign_in_total";
@@ -60,6 +69,8 @@ reasons! {
     StepUp "step-up" StepUpRequired "this needs a stronger authentication; sign in with one of `acr_values`",
     AmbiguousTenant "ambiguous-tenant" AmbiguousTenant "this token is for several organisations; ask for one for a single one",
     NoTenant "no-tenant" NoTenant "no tenant is linked to this token's organisation",
+    State "state" Unauthenticated "this sign-in was not begun in this browser, or longer ago than 10 minutes; begin again",
+    Provider "provider" Unauthenticated "the identity provider did not sign you in; begin again",
 }
 
 impl From<Reason> for Refusal {
@@ -84,22 +95,49 @@ pub fn register() {
 /// `unauthenticated`, `credential-expired`, `credential-revoked`, `step-up-required`, `ambiguous-tenant`, `no-tenant`, and
 /// those of the database.
 pub(crate) async fn look_up(service: &Service, text: &str) -> Result<Known, Refusal> {
-    let unverified = Unverified::read(text)?;
+    let unverified = Unverified::read(text, Purpose::SignIn)?;
     let platform = service.pools.platform().await?;
     let provider = Provider::of_issuer(&platform, unverified.issuer()).await?;
     let provider = provider.ok_or(Reason::Issuer)?;
     drop(platform);
-    let rules = Rules { audience: &provider.audience, algorithms: &provider.algorithms };
-    rules.check_algorithm(&unverified)?;
-    let key = service.issuer_keys.find(&provider, &unverified, now_ms).await.ok_or(Reason::Key)?;
-    let claims = rules.verify(&unverified, &key, now_ms())?;
-    let identity = Identity::read(&provider, claims)?;
+    let (audience, algorithms) = (&provider.audience, &provider.algorithms);
+    let rules = Rules { audience, algorithms, purpose: Purpose::SignIn };
+    let claims = verified(service, &provider, &rules, &unverified).await?;
+    let identity = Identity::read(&provider, claims, None)?;
+    signed_in(service, &provider, &identity).await
+}
+
+/// The claims of a token that its issuer signed.
+async fn verified<'u>(
+    service: &Service,
+    provider: &Provider,
+    rules: &Rules<'_>,
+    unverified: &'u Unverified<'_>,
+) -> Result<&'u Map<String, Json>, Refusal> {
+    rules.check_algorithm(unverified)?;
+    let key = service.issuer_keys.find(provider, unverified, now_ms).await.ok_or(Reason::Key)?;
+    Ok(rules.verify(unverified, &key, now_ms())?)
+}
+
+/// The user behind an identity, in the tenant that its organisation is linked to.
+async fn signed_in(
+    service: &Service,
+    provider: &Provider,
+    identity: &Identity,
+) -> Result<Known, Refusal> {
     let platform = service.pools.platform().await?;
-    let organisation = identity.organisation.as_str();
-    let tenant = KnownTenant::by_organisation(&platform, &provider.issuer, organisation).await?;
-    drop(platform);
+    let (issuer, organisation) = (provider.issuer.as_str(), identity.organisation.as_str());
+    let tenant = KnownTenant::by_organisation(&platform, issuer, organisation).await?;
     let tenant = tenant.ok_or(Reason::NoTenant)?;
-    let known = people::known(service, &provider, &identity, tenant).await?;
+    let subject = Some(identity.subject.as_str());
+    let who = Who { issuer, subject, session: identity.sid.as_deref() };
+    // A token that does not say when it was issued is older than any signing out.
+    let issued_at_ms = identity.issued_at.unwrap_or(0).saturating_mul(1_000);
+    if signed_out::is_since(service, &platform, &who, issued_at_ms).await? {
+        return Err(Reason::SignedOut.into());
+    }
+    drop(platform);
+    let known = people::known(service, provider, identity, tenant).await?;
     counter!(SIGN_IN, "outcome" => "ok", "reason" => "ok").increment(1);
     Ok(known)
 }

@@ -2,6 +2,7 @@
 //! agree, tenant and its state, route, permission, rate, body. A handler is called when all of it holds.
 
 mod caught;
+mod doors;
 mod read;
 mod shown;
 
@@ -98,6 +99,12 @@ impl Asked {
         Asked { parts, path, segments, query, found, address, request_id, trace_id: None }
     }
 
+    /// Whether it needs no credential.
+    fn is_door(&self) -> bool {
+        matches!(self.path.as_str(), "/healthz" | "/readyz")
+            || self.path.starts_with(doors::SIGN_ON)
+    }
+
     /// Method and path for metrics and spans: none that a caller could make up.
     fn route(&self) -> (&'static str, Option<&'static str>) {
         match self.found {
@@ -120,13 +127,8 @@ async fn served(service: &Arc<Service>, asked: &Asked, body: Body) -> Result<Rep
         }
         return Err(refusal.into());
     }
-    match asked.path.as_str() {
-        "/healthz" => return Ok(Reply::ok(json!({"status": "ok"}))),
-        "/readyz" => {
-            service.pools.platform().await?;
-            return Ok(Reply::ok(json!({"status": "ready"})));
-        }
-        _ => {}
+    if asked.is_door() {
+        return Ok(doors::answer(service, asked, body).await?);
     }
     let is_docs = matches!(asked.path.as_str(), "/openapi.json" | "/docs")
         && asked.parts.method == Method::GET;
@@ -134,6 +136,9 @@ async fn served(service: &Arc<Service>, asked: &Asked, body: Body) -> Result<Rep
         return Ok(docs(service, &asked.path));
     }
     let known = authenticate(service, asked).await?;
+    if known.is_session && !asked.parts.method.is_safe() {
+        doors::check_origin(service, asked)?;
+    }
     let segments = asked.segments.as_deref().unwrap_or_default();
     check_headers(service, &asked.parts.headers, &known, segments)?;
     if is_docs {
@@ -224,26 +229,30 @@ async fn authenticate(service: &Service, asked: &Asked) -> Result<Known, Refusal
     let known = match credential::presented(&asked.parts.headers) {
         Ok(Credential::Key(key)) => credential::look_up(&service.pools, &key).await,
         Ok(Credential::Token(token)) => sign_on::look_up(service, &token).await,
+        Ok(Credential::Session(session)) => sign_on::session::look_up(service, &session).await,
         Err(refusal) => Err(refusal),
     };
-    known.map_err(|refusal| {
-        let is_failure = refusal.code.status() == StatusCode::UNAUTHORIZED;
-        if is_failure {
-            service.denials.of_address(refusal.code, &asked.address.to_string(), now_ms());
-        }
-        let is_over = match (is_failure, refusal.code) {
-            (true, _) => service.floods.count(asked.address),
-            (_, Code::AmbiguousCredential) => service.floods.is_over(asked.address),
-            _ => false,
-        };
-        match is_over {
-            true => Refusal::new(
-                Code::RateLimited,
-                "too many refused credentials from this address; wait a minute",
-            ),
-            false => refusal,
-        }
-    })
+    known.map_err(|refusal| unless_too_many(service, asked, refusal))
+}
+
+/// Counts a credential that is refused; in a flood of them, 429 is before all others.
+fn unless_too_many(service: &Service, asked: &Asked, refusal: Refusal) -> Refusal {
+    let is_failure = refusal.code.status() == StatusCode::UNAUTHORIZED;
+    if is_failure {
+        service.denials.of_address(refusal.code, &asked.address.to_string(), now_ms());
+    }
+    let is_over = match (is_failure, refusal.code) {
+        (true, _) => service.floods.count(asked.address),
+        (_, Code::AmbiguousCredential) => service.floods.is_over(asked.address),
+        _ => false,
+    };
+    match is_over {
+        true => Refusal::new(
+            Code::RateLimited,
+            "too many refused credentials from this address; wait a minute",
+        ),
+        false => refusal,
+    }
 }
 
 /// Headers that say who is meant must agree with the credential and the path.

@@ -95,6 +95,7 @@ impl<'c> Write<'c> {
             html: None,
             etag: header("etag"),
             location: header("location"),
+            cookies: Vec::new(),
             secret_member: None,
         })))
     }

@@ -1,5 +1,5 @@
 //! What a key looks like: `tgk_` + 8 (the tenant's reference) + 30 (secret) + 6 (CRC-32) for a tenant's,
-//! `tgp_` + 38 + 6 for the platform's; all base62.
+//! `tgp_` + 38 + 6 for the platform's; all base62. The secret of a browser's session is `tgs_` and the same as a tenant's.
 //!
 //! The checksum lets anybody refuse a mistyped key without looking it up. What is stored is the SHA-256
 //! of the whole key: it is random, so a slow hash would add nothing.
@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 const TENANT: &str = "tgk_";
 const PLATFORM: &str = "tgp_";
+const SESSION: &str = "tgs_";
 pub const REFERENCE_CHARS: usize = 8;
 const TENANT_SECRET_CHARS: usize = 30;
 const PLATFORM_SECRET_CHARS: usize = 38;
@@ -22,6 +23,8 @@ pub enum Holder {
     Platform,
     /// The tenant with this reference.
     Tenant(String),
+    /// A session of the tenant with this reference.
+    Session(String),
 }
 
 /// The hash of a key, as it is stored.
@@ -39,6 +42,9 @@ pub fn generate(holder: &Holder) -> SecretText {
     let body = match holder {
         Holder::Platform => format!("{PLATFORM}{}", base62(PLATFORM_SECRET_CHARS)),
         Holder::Tenant(reference) => format!("{TENANT}{reference}{}", base62(TENANT_SECRET_CHARS)),
+        Holder::Session(reference) => {
+            format!("{SESSION}{reference}{}", base62(TENANT_SECRET_CHARS))
+        }
     };
     let checksum = checksum(&body);
     SecretText::new(body + &checksum)
@@ -52,10 +58,13 @@ pub fn read(text: &str) -> Option<Presented> {
     if !is_whole || !is_base62 {
         return None;
     }
-    let holder = match (body.strip_prefix(TENANT), body.strip_prefix(PLATFORM)) {
-        (Some(rest), _) => Holder::Tenant(rest.get(..REFERENCE_CHARS)?.to_owned()),
-        (None, Some(_)) => Holder::Platform,
-        (None, None) => return None,
+    let (kind, rest) = body.split_at_checked(TENANT.len())?;
+    let reference = rest.get(..REFERENCE_CHARS)?.to_owned();
+    let holder = match kind {
+        TENANT => Holder::Tenant(reference),
+        PLATFORM => Holder::Platform,
+        SESSION => Holder::Session(reference),
+        _ => return None,
     };
     Some(Presented { holder, hash: hash(text) })
 }
@@ -80,7 +89,9 @@ mod tests {
 
     #[test]
     fn a_key_is_read_back_and_no_other_text_is() {
-        for holder in [Holder::Platform, Holder::Tenant("Ab3dE6gH".to_owned())] {
+        let reference = || "Ab3dE6gH".to_owned();
+        for holder in [Holder::Platform, Holder::Tenant(reference()), Holder::Session(reference())]
+        {
             let key = generate(&holder);
             let text = key.expose();
             assert_eq!(text.len(), 48);

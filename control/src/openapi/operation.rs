@@ -44,7 +44,13 @@ fn responses(route: &Route) -> Json {
             json!({"description": "Nothing changed since `If-None-Match`."}),
         );
     }
-    for code in route.codes() {
+    refusals_of(&mut all, route.codes());
+    Json::Object(all)
+}
+
+/// Adds the refusals with these codes.
+pub(super) fn refusals_of(all: &mut Map<String, Json>, codes: impl IntoIterator<Item = Code>) {
+    for code in codes {
         let status = code.status().as_u16().to_string();
         let refusal = all.entry(status).or_insert_with(|| {
             let mut body = content(&reference("Error"));
@@ -57,7 +63,6 @@ fn responses(route: &Route) -> Json {
         let example = format!("#/components/examples/{}", code.name());
         refusal["content"]["application/json"]["examples"][code.name()] = json!({"$ref": example});
     }
-    Json::Object(all)
 }
 
 /// A refusal of each code, for the components.
@@ -104,7 +109,7 @@ fn refusal_headers(code: Code) -> Json {
     headers
 }
 
-fn header(name: &str) -> Json {
+pub(super) fn header(name: &str) -> Json {
     json!({"$ref": format!("#/components/headers/{name}")})
 }
 
@@ -116,13 +121,14 @@ pub(super) fn all_headers() -> Json {
     json!({
         "X-Request-Id": header(text(), "The call's, or the one that was made."),
         "ETag": header(text(), "The version, for If-Match."),
-        "Location": header(text(), "The operation, below the prefix of `platform.public_url`."),
+        "Location": header(text(), "Where to go on, below the prefix of `platform.public_url`."),
+        "Set-Cookie": header(text(), "`__Host-tollgate_session`, or what a sign-in was begun with."),
         "Retry-After": header(json!({"type": "integer", "minimum": 1, "x-unit": "seconds"}), "When to try again."),
         "WWW-Authenticate": header(text(), "`Bearer`."),
     })
 }
 
-fn reference(schema: &str) -> Json {
+pub(super) fn reference(schema: &str) -> Json {
     json!({"$ref": format!("#/components/schemas/{schema}")})
 }
 
@@ -137,7 +143,7 @@ fn or_dry(schema: &str) -> Json {
     whole
 }
 
-fn content(schema: &Json) -> Json {
+pub(super) fn content(schema: &Json) -> Json {
     json!({"application/json": {"schema": schema}})
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json};
 
 const NAME_CHARS_MAX: usize = 200;
 const EMAIL_BYTES_MAX: usize = 320;
+const SESSION_BYTES_MAX: usize = 255;
 
 /// Who a token says it is, for which organisation, and how that was found out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,18 +23,23 @@ pub(crate) struct Identity {
     pub(crate) acr: Option<String>,
     pub(crate) issued_at: Option<i64>,
     pub(crate) authenticated_at: Option<i64>,
+    /// The provider's session.
+    pub(crate) sid: Option<String>,
 }
 
 impl Identity {
+    /// Who it is; `chosen` is the organisation that was asked for at the sign-in.
+    ///
     /// # Errors
     /// `AmbiguousTenant`, `NoTenant`, `Claims`.
     pub(crate) fn read(
         provider: &Provider,
         claims: &Map<String, Json>,
+        chosen: Option<&str>,
     ) -> Result<Identity, Reason> {
         let text = |name: &str| claims.get(name).and_then(Json::as_str);
         let subject = text("sub").ok_or(Reason::Claims)?.to_owned();
-        let organisation = organisation(provider, claims)?;
+        let organisation = organisation(provider, claims, chosen)?;
         let given = roles(provider, claims, &organisation);
         let mut roles: Vec<String> =
             given.iter().filter_map(|role| provider.role_mapping.get(role)).cloned().collect();
@@ -57,6 +63,7 @@ impl Identity {
             acr: text("acr").map(str::to_owned),
             issued_at: time(claims, "iat")?,
             authenticated_at: time(claims, "auth_time")?,
+            sid: text("sid").filter(|sid| sid.len() <= SESSION_BYTES_MAX).map(str::to_owned),
             subject,
             organisation,
             roles,
@@ -64,14 +71,19 @@ impl Identity {
     }
 }
 
-/// The one organisation that a token is for.
-fn organisation(provider: &Provider, claims: &Map<String, Json>) -> Result<String, Reason> {
+/// The one organisation that a token is for, or the chosen one if it is for that too.
+fn organisation(
+    provider: &Provider,
+    claims: &Map<String, Json>,
+    chosen: Option<&str>,
+) -> Result<String, Reason> {
     let mut named = match (provider.kind, &provider.organisation_claim) {
         (Kind::Oidc, None) => return Ok(EVERYBODY.to_owned()),
         (Kind::Oidc, Some(claim)) => names(at(claims, claim)),
         (Kind::Keycloak, _) => names(claims.get("organization")),
         (Kind::Logto, _) => logto(claims),
     }?;
+    named.retain(|name| chosen.is_none_or(|chosen| chosen == name));
     named.sort_unstable();
     named.dedup();
     match (named.pop(), named.is_empty()) {
@@ -168,6 +180,7 @@ mod tests {
             settings[name] = value.clone();
         }
         Provider {
+            id: "idp_1".to_owned(),
             issuer: "https://id".to_owned(),
             settings: serde_json::from_value(settings).unwrap(),
             required_acr: None,
@@ -305,10 +318,28 @@ mod tests {
         ] {
             let mut claims = claims.as_object().cloned().unwrap();
             claims.insert("sub".to_owned(), json!("alice"));
-            let read = Identity::read(&provider(kind, settings), &claims);
+            let read = Identity::read(&provider(kind, settings), &claims, None);
             let read = read.map(|identity| (identity.organisation, identity.roles.join(" ")));
             let expected = expected.map(|(one, roles)| (one.to_owned(), roles.to_owned()));
             assert_eq!(read, expected, "{kind} {claims:?}");
+        }
+    }
+
+    #[test]
+    fn a_chosen_organisation_must_be_one_of_those_that_are_named() {
+        for (kind, claims, chosen, expected) in [
+            ("logto", json!({"organizations": ["o1", "o2"]}), "o2", Ok("o2")),
+            ("logto", json!({"organizations": ["o1", "o2"]}), "o3", Err(Reason::NoTenant)),
+            ("logto", json!({"organization_id": "o1"}), "o2", Err(Reason::NoTenant)),
+            ("keycloak", json!({"organization": {"acme": {}, "beta": {}}}), "acme", Ok("acme")),
+            ("keycloak", json!({"organization": ["beta"]}), "acme", Err(Reason::NoTenant)),
+            ("keycloak", json!({"organization": ["acme"]}), EVERYBODY, Err(Reason::NoTenant)),
+        ] {
+            let mut claims = claims.as_object().cloned().unwrap();
+            claims.insert("sub".to_owned(), json!("alice"));
+            let read = Identity::read(&provider(kind, &json!({})), &claims, Some(chosen));
+            let read = read.map(|identity| identity.organisation);
+            assert_eq!(read, expected.map(str::to_owned), "{claims:?} {chosen}");
         }
     }
 }

@@ -5,7 +5,9 @@
 //! told to fetch one does, the others wait for it. A key that the issuer took away is used for at most `FRESH_MS` more; while
 //! the issuer does not answer, those that are there serve for `STALE_MS`.
 
-use super::provider::{Provider, is_reachable};
+use super::discovery::Issuer;
+use super::http::get;
+use super::provider::Provider;
 use super::token::Unverified;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,7 +16,6 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::Value as Json;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 /// Between two fetches: with the discovery at most six in a minute.
 const FETCH_INTERVAL_MS: u64 = 13_000;
@@ -22,10 +23,8 @@ const FETCH_INTERVAL_MS: u64 = 13_000;
 const FRESH_MS: u64 = 600_000;
 /// The longest that keys serve while their issuer does not answer.
 const STALE_MS: u64 = 86_400_000;
-/// Where the keys are is looked at again after so long.
+/// What an issuer says of itself is looked at again after so long.
 const DISCOVERY_MS: u64 = 3_600_000;
-const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
-const DOCUMENT_BYTES_MAX: u64 = 262_144;
 const KEYS_MAX: usize = 100;
 /// NIST SP 800-131A: shorter RSA keys are broken.
 const RSA_BITS_MIN: usize = 2_048;
@@ -106,7 +105,6 @@ pub struct KeySet {
     keys: Vec<IssuerKey>,
     fetched_at_ms: Option<u64>,
     tried_at_ms: Option<u64>,
-    place: Option<(String, u64)>,
 }
 
 impl KeySet {
@@ -139,11 +137,12 @@ impl KeySet {
     }
 }
 
-/// One issuer's keys, and the turn of whoever fetches them.
+/// One issuer's keys, and the turn of whoever fetches them; what it says of itself, and when it was asked.
 #[derive(Debug, Default)]
 struct Shared {
     set: Mutex<KeySet>,
     turn: tokio::sync::Mutex<()>,
+    issuer: tokio::sync::Mutex<Option<(Result<Issuer, String>, u64)>>,
 }
 
 /// The keys of all issuers.
@@ -170,14 +169,16 @@ impl IssuerKeys {
             Plan::Refuse => return None,
             Plan::Fetch(_) => {}
         }
-        let place = lock(&shared.set).place.clone();
-        let fetched = fetch(provider, place, now_ms()).await;
+        let fetched = match &provider.jwks_uri {
+            Some(_) => fetch(provider, None).await,
+            None => match self.issuer(&provider.issuer, now_ms()).await {
+                Ok(issuer) => fetch(provider, issuer.jwks_uri).await,
+                Err(cause) => Err(cause),
+            },
+        };
         let mut set = lock(&shared.set);
         match fetched {
-            Ok((place, keys)) => {
-                set.place = Some(place);
-                set.fetched(Some(keys), now_ms());
-            }
+            Ok(keys) => set.fetched(Some(keys), now_ms()),
             Err(cause) => {
                 tracing::warn!(
                     issuer = provider.issuer,
@@ -193,6 +194,24 @@ impl IssuerKeys {
         }
     }
 
+    /// What an issuer says of itself: asked once an hour, after a failure not at once again.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub(super) async fn issuer(&self, issuer: &str, now_ms: u64) -> Result<Issuer, String> {
+        let shared = self.of(issuer);
+        let mut known = shared.issuer.lock().await;
+        if let Some((answer, at)) = &*known {
+            let life = if answer.is_ok() { DISCOVERY_MS } else { FETCH_INTERVAL_MS };
+            if now_ms.saturating_sub(*at) < life {
+                return answer.clone();
+            }
+        }
+        let answer = Issuer::discovered(issuer).await;
+        *known = Some((answer.clone(), now_ms));
+        answer
+    }
+
     fn of(&self, issuer: &str) -> Arc<Shared> {
         let mut all = lock(&self.0);
         if all.len() >= ISSUERS_MAX && !all.contains_key(issuer) {
@@ -206,53 +225,10 @@ fn lock<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Where the keys are, and since when that is known; and the keys.
-type Fetched = ((String, u64), Vec<IssuerKey>);
-
-async fn fetch(
-    provider: &Provider,
-    place: Option<(String, u64)>,
-    now_ms: u64,
-) -> Result<Fetched, String> {
-    let place = match (&provider.jwks_uri, place) {
-        (Some(given), _) => (given.clone(), now_ms),
-        (None, Some(known)) if now_ms.saturating_sub(known.1) < DISCOVERY_MS => known,
-        (None, _) => (discovered(&provider.issuer).await?, now_ms),
-    };
-    let document = get(&place.0).await?;
+async fn fetch(provider: &Provider, place: Option<String>) -> Result<Vec<IssuerKey>, String> {
+    let place = provider.jwks_uri.clone().or(place);
+    let place = place.ok_or("its discovery document names no `jwks_uri` that is an https URL")?;
+    let document = get(&place).await?;
     let keys = document["keys"].as_array().ok_or("no `keys` in the key set")?;
-    let keys = keys.iter().take(KEYS_MAX).filter_map(IssuerKey::read).collect();
-    Ok((place, keys))
-}
-
-/// Where an issuer says that its keys are (OpenID Connect Discovery 1.0, 4).
-async fn discovered(issuer: &str) -> Result<String, String> {
-    let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
-    let document = get(&url).await?;
-    if document["issuer"] != issuer {
-        return Err(format!("{url} is of another issuer: {}", document["issuer"]));
-    }
-    let place = document["jwks_uri"].as_str().unwrap_or_default();
-    match is_reachable(place) {
-        true => Ok(place.to_owned()),
-        false => Err(format!("`jwks_uri` of {url}: expected an https URL, got {place:?}")),
-    }
-}
-
-/// A JSON document: bounded, and never from where it is redirected to.
-async fn get(url: &str) -> Result<Json, String> {
-    let url = url.to_owned();
-    let work = tokio::task::spawn_blocking(move || {
-        let agent = ureq::Agent::config_builder()
-            .tls_config(crate::spans::trusted())
-            .timeout_global(Some(FETCH_TIMEOUT))
-            .max_redirects(0)
-            .build();
-        let agent: ureq::Agent = agent.into();
-        let mut answer = agent.get(&url).call().map_err(|error| format!("{url}: {error}"))?;
-        let text = answer.body_mut().with_config().limit(DOCUMENT_BYTES_MAX).read_to_string();
-        let text = text.map_err(|error| format!("{url}: {error}"))?;
-        serde_json::from_str(&text).map_err(|error| format!("{url}: {error}"))
-    });
-    work.await.map_err(|error| error.to_string())?
+    Ok(keys.iter().take(KEYS_MAX).filter_map(IssuerKey::read).collect())
 }

@@ -32,7 +32,7 @@ pub(super) async fn known(
     // Of one that has no database the state is all that is said.
     let Some(verified) = tenant.for_key() else {
         let caller = caller(identity, &tenant, String::new(), Vec::new(), Vec::new());
-        return Ok(Known { caller, own_tenant: Some(tenant), conn: None });
+        return Ok(Known { caller, own_tenant: Some(tenant), conn: None, is_session: false });
     };
     let mut conn = service.pools.tenant(&verified).await?;
     let row = match find(&conn, provider, identity).await? {
@@ -64,7 +64,7 @@ pub(super) async fn known(
     }
     let mut caller = caller(identity, &tenant, user, row.get("roles"), row.get("grants"));
     caller.name = row.get("display_name");
-    Ok(Known { caller, own_tenant: Some(tenant), conn: Some(conn) })
+    Ok(Known { caller, own_tenant: Some(tenant), conn: Some(conn), is_session: false })
 }
 
 fn caller(
@@ -140,7 +140,7 @@ async fn make(
 
 /// One of the classes that are asked for, or a number that is not below: RFC 9470. What a token was asked for counts
 /// nothing, what it says does.
-fn check_acr(required: &str, acr: Option<&str>) -> Result<(), Refusal> {
+pub(super) fn check_acr(required: &str, acr: Option<&str>) -> Result<(), Refusal> {
     let suffices = |wanted: &str| match (acr, wanted.parse::<u32>()) {
         (Some(acr), Ok(least)) => acr.parse::<u32>().is_ok_and(|level| level >= least),
         (Some(acr), Err(_)) => acr == wanted,

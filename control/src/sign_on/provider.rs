@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use tokio_postgres::Row;
 
 /// Algorithms of JWS (RFC 7518, 3.1 and RFC 8037) that a provider may be allowed: public keys alone.
 pub(crate) const ALGORITHMS: [&str; 9] =
@@ -43,6 +44,9 @@ pub(crate) struct Settings {
     /// A role of the provider's and the role that it is here; others give nothing.
     #[serde(default)]
     pub(crate) role_mapping: BTreeMap<String, String>,
+    /// This API as a client of the provider's: people sign in with a browser.
+    #[serde(default)]
+    pub(crate) client_id: Option<String>,
     /// Whoever comes with a good token becomes a user.
     #[serde(default = "yes")]
     pub(crate) just_in_time: bool,
@@ -63,6 +67,7 @@ fn default_algorithms() -> Vec<String> {
 /// One that is asked for a token.
 #[derive(Debug)]
 pub(crate) struct Provider {
+    pub(crate) id: String,
     pub(crate) issuer: String,
     pub(crate) settings: Settings,
     /// What the platform asks of every sign-in, as `sign_on.required_acr`.
@@ -77,6 +82,9 @@ impl std::ops::Deref for Provider {
     }
 }
 
+const KNOWN: &str = "SELECT p.id, p.issuer, p.settings, s.value FROM identity_providers p \
+    LEFT JOIN settings s ON s.key = 'sign_on.required_acr'";
+
 impl Provider {
     /// The one with this issuer, to the letter.
     ///
@@ -86,15 +94,31 @@ impl Provider {
         platform: &impl Queries,
         issuer: &str,
     ) -> Result<Option<Provider>, Refusal> {
-        let statement = "SELECT p.settings, s.value FROM identity_providers p \
-            LEFT JOIN settings s ON s.key = 'sign_on.required_acr' WHERE p.issuer = $1";
-        let Some(row) = sql::first(platform, statement, &[text(&issuer)]).await? else {
-            return Ok(None);
-        };
-        let settings = serde_json::from_value(row.get(0)).map_err(Refusal::internal)?;
-        let acr: Option<Json> = row.get(1);
+        let statement = format!("{KNOWN} WHERE p.issuer = $1");
+        let row = sql::first(platform, &statement, &[text(&issuer)]).await?;
+        row.as_ref().map(Provider::of).transpose()
+    }
+
+    /// Those that this API is a client of; with an id, that one alone.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub(super) async fn with_client(
+        platform: &impl Queries,
+        id: Option<&str>,
+    ) -> Result<Vec<Provider>, Refusal> {
+        let statement = format!(
+            "{KNOWN} WHERE p.settings ->> 'client_id' IS NOT NULL AND ($1 IS NULL OR p.id = $1) ORDER BY p.id LIMIT 2"
+        );
+        let rows = platform.rows(&statement, &[text(&id)]).await?;
+        rows.iter().map(Provider::of).collect()
+    }
+
+    fn of(row: &Row) -> Result<Provider, Refusal> {
+        let settings = serde_json::from_value(row.get(2)).map_err(Refusal::internal)?;
+        let acr: Option<Json> = row.get(3);
         let required_acr = acr.and_then(|acr| acr.as_str().map(str::to_owned));
-        Ok(Some(Provider { issuer: issuer.to_owned(), settings, required_acr }))
+        Ok(Provider { id: row.get(0), issuer: row.get(1), settings, required_acr })
     }
 }
 

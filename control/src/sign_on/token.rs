@@ -17,8 +17,51 @@ const SUBJECT_BYTES_MAX: usize = 255;
 const LEEWAY_SECONDS: i64 = 60;
 /// Header parameters that change what is signed, or that only other kinds of token have.
 const REFUSED_PARAMETERS: [&str; 4] = ["crit", "b64", "enc", "zip"];
-/// What a token may say that it is.
-const TYPES: [&str; 3] = ["jwt", "at+jwt", "application/at+jwt"];
+/// What a logout token says that it is (OpenID Connect Back-Channel Logout 1.0, 2.4).
+const LOGOUT_EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
+
+/// What a token is for; a token for one is none for the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To say who somebody is.
+    SignIn,
+    /// To say whose sessions have ended.
+    SignOut,
+}
+
+impl Purpose {
+    /// What its tokens may say that they are.
+    fn types(self) -> &'static [&'static str] {
+        match self {
+            Purpose::SignIn => &["jwt", "at+jwt", "application/at+jwt"],
+            Purpose::SignOut => &["jwt", "logout+jwt", "application/logout+jwt"],
+        }
+    }
+}
+
+impl Purpose {
+    /// Whether claims are those of such a token: a logout token is nobody's credential, and nothing else signs out.
+    fn is_of(self, claims: &Map<String, Json>) -> bool {
+        let is_name = |name: &Json| {
+            let name = name.as_str().unwrap_or_default();
+            (1..=SUBJECT_BYTES_MAX).contains(&name.len()) && !name.contains('\0')
+        };
+        let (subject, session) = (claims.get("sub"), claims.get("sid"));
+        match self {
+            Purpose::SignIn => subject.is_some_and(is_name) && !claims.contains_key("events"),
+            Purpose::SignOut => {
+                let events = claims.get("events").and_then(Json::as_object);
+                let event = events.and_then(|events| events.get(LOGOUT_EVENT));
+                event.is_some_and(Json::is_object)
+                    && !claims.contains_key("nonce")
+                    && claims.contains_key("iat")
+                    && claims.get("jti").is_some_and(is_name)
+                    && (subject.is_some() || session.is_some())
+                    && [subject, session].into_iter().flatten().all(is_name)
+            }
+        }
+    }
+}
 
 /// A token as it came; nothing in it is to be believed but for whose it claims to be.
 #[derive(Debug)]
@@ -43,7 +86,7 @@ fn part(text: &str) -> Option<Map<String, Json>> {
 impl<'t> Unverified<'t> {
     /// # Errors
     /// `Malformed`, `Algorithm`.
-    pub fn read(text: &'t str) -> Result<Unverified<'t>, Reason> {
+    pub fn read(text: &'t str, purpose: Purpose) -> Result<Unverified<'t>, Reason> {
         if text.len() > TOKEN_BYTES_MAX {
             return Err(Reason::Malformed);
         }
@@ -59,7 +102,8 @@ impl<'t> Unverified<'t> {
             return Err(Reason::Malformed);
         }
         let is_type = |kind: &Json| {
-            kind.as_str().is_some_and(|kind| TYPES.contains(&kind.to_ascii_lowercase().as_str()))
+            kind.as_str()
+                .is_some_and(|kind| purpose.types().contains(&kind.to_ascii_lowercase().as_str()))
         };
         if !header.get("typ").is_none_or(is_type) {
             return Err(Reason::Malformed);
@@ -88,6 +132,7 @@ impl<'t> Unverified<'t> {
 pub struct Rules<'r> {
     pub audience: &'r [String],
     pub algorithms: &'r [String],
+    pub purpose: Purpose,
 }
 
 impl Rules<'_> {
@@ -128,14 +173,7 @@ impl Rules<'_> {
     }
 
     fn check_claims(&self, claims: &Map<String, Json>, now: i64) -> Result<(), Reason> {
-        let is_subject = |subject: &str| {
-            (1..=SUBJECT_BYTES_MAX).contains(&subject.len()) && !subject.contains('\0')
-        };
-        if !claims.get("sub").and_then(Json::as_str).is_some_and(is_subject) {
-            return Err(Reason::Claims);
-        }
-        // A logout token (OpenID Connect Back-Channel Logout 1.0, 2.4) is nobody's credential.
-        if claims.contains_key("events") {
+        if !self.purpose.is_of(claims) {
             return Err(Reason::Claims);
         }
         let is_ours = |name: &Json| name.as_str().is_some_and(|name| self.is_audience(name));

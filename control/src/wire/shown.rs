@@ -50,6 +50,12 @@ fn shown(reply: Reply, parts: &Parts) -> Response {
             response.headers_mut().insert(name, value);
         }
     }
+    for cookie in reply.cookies.iter().filter_map(|cookie| HeaderValue::from_str(cookie).ok()) {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    if !reply.cookies.is_empty() || reply.secret_member.is_some() {
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
     response
 }
 

@@ -171,6 +171,13 @@ fn another_master_key_takes_over_without_a_pause() {
     let page = control.ask(&control.admin, "GET", "/v1/audit-events?limit=1", None).json();
     let cursor =
         format!("/v1/audit-events?limit=1&cursor={}", page["next_cursor"].as_str().unwrap());
+    let provider = json!({
+        "issuer": "https://id.example.com", "audience": ["a"], "client_id": "tollgate", "client_secret": "a canary",
+    });
+    assert_eq!(
+        control.ask(&control.admin, "POST", "/v1/identity-providers", Some(provider)).status,
+        201
+    );
     let (old, new) = (cluster.folder.join("master.key"), cluster.folder.join("new.key"));
     let make = format!("umask 077; head -c 32 /dev/urandom | base64 > {}", new.display());
     assert!(std::process::Command::new("sh").args(["-c", &make]).status().unwrap().success());
@@ -180,8 +187,13 @@ fn another_master_key_takes_over_without_a_pause() {
     control.again();
     assert_eq!(control.ask(&key, "GET", "/v1/me", None).status, 200, "by the previous key");
     assert_eq!(control.ask(&control.admin, "GET", &cursor, None).status, 200);
-    let rekeyed = control.run(&["rekey"]);
-    assert!(rekeyed.status.success(), "{}", String::from_utf8_lossy(&rekeyed.stderr));
+    // What is sealed is opened under the old key and sealed under the new one, once.
+    for resealed in ["1 secrets", "0 secrets"] {
+        let rekeyed = control.run(&["rekey"]);
+        assert!(rekeyed.status.success(), "{}", String::from_utf8_lossy(&rekeyed.stderr));
+        let said = String::from_utf8_lossy(&rekeyed.stdout).into_owned();
+        assert!(said.contains(resealed) && !said.contains("canary"), "{said}");
+    }
     control.unset("TOLLGATE_SECRETS__PREVIOUS_MASTER_KEY_FILE");
     control.kill();
     control.again();

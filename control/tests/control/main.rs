@@ -1,6 +1,7 @@
 //! The control plane as a process: a Postgres of its own, HTTP from outside, psql beside it. One cluster for all tests of a
 //! run, on a socket in its own folder; it ends with this process.
 
+mod browser;
 mod chain;
 mod cluster;
 mod codes;
@@ -9,6 +10,7 @@ mod figures;
 mod isolation;
 mod keys;
 mod lists;
+mod oidc;
 mod owasp;
 mod people;
 mod policies;

@@ -19,7 +19,7 @@ pub(crate) const READY: Duration = Duration::from_secs(20);
 pub(crate) struct Control {
     pub(crate) database: String,
     /// Where its cluster is.
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
     pub(crate) admin: String,
     pub(crate) port: u16,
     pub(crate) ops: u16,
@@ -77,6 +77,7 @@ impl Control {
             ("TOLLGATE_SECRETS__MASTER_KEY_FILE".to_owned(), master_key(cluster)),
             ("TOLLGATE_API__LISTEN".to_owned(), format!("127.0.0.1:{port}")),
             ("TOLLGATE_OPS__LISTEN".to_owned(), format!("127.0.0.1:{ops}")),
+            ("TOLLGATE_PLATFORM__PUBLIC_URL".to_owned(), format!("http://127.0.0.1:{port}")),
             ("TOLLGATE_API__RATE_PER_MINUTE".to_owned(), "1000000".to_owned()),
         ];
         all.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
@@ -262,7 +263,7 @@ fn master_key(cluster: &Cluster) -> String {
 }
 
 /// A port that nobody listens on, below those that outgoing connections are given.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let first = usize::try_from(std::process::id()).unwrap() * 31;
     let port = |_| {
@@ -274,9 +275,21 @@ fn free_port() -> u16 {
 }
 
 pub(crate) fn exchange(port: u16, method: &str, path: &str, headers: &str, body: &str) -> Answer {
+    let answer = send(port, method, path, headers, body);
+    conform::check(method, path, &answer);
+    answer
+}
+
+/// A text as a value of a query.
+pub(crate) fn escaped(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+/// Asks whoever listens on a port.
+pub(crate) fn send(port: u16, method: &str, path: &str, headers: &str, body: &str) -> Answer {
     let length = body.len();
     let text = format!(
-        "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n{body}"
+        "{method} {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n{body}"
     );
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(READY)).unwrap();
@@ -286,7 +299,5 @@ pub(crate) fn exchange(port: u16, method: &str, path: &str, headers: &str, body:
     let answer = String::from_utf8_lossy(&answer).into_owned();
     let (head, text) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer}"));
     let status = head.get(9..12).and_then(|status| status.parse().ok()).unwrap();
-    let answer = Answer { status, head: head.to_owned(), text: text.to_owned() };
-    conform::check(method, path, &answer);
-    answer
+    Answer { status, head: head.to_owned(), text: text.to_owned() }
 }
