@@ -4,6 +4,7 @@
 
 mod asks;
 mod commands;
+mod export;
 mod people;
 
 pub(crate) use commands::{Audit, Key, Limit, Operation, Policy, Setting, Tenant};
@@ -64,6 +65,17 @@ fn ask(places: &Places, flags: &Flags, command: &impl Asks) -> Exit {
     };
     let answered = flags.profile.api(places).and_then(|api| answer(&api, ask.call, flags.dry_run));
     show(answered, ask.columns, flags.json)
+}
+
+/// The audit log; an export is several calls.
+pub(crate) fn audit(places: &Places, arguments: &Arguments<Audit>) -> Exit {
+    match &arguments.command {
+        Audit::Export { out, from, to } => {
+            let wanted = export::Wanted { out, from: from.as_deref(), to: to.as_deref() };
+            export::run(places, &arguments.flags, &wanted)
+        }
+        command => ask(places, &arguments.flags, command),
+    }
 }
 
 /// What `tollgate policy` does with a tenant's policies, beside what it does with files.

@@ -4,6 +4,9 @@ pub(crate) mod calls;
 
 use crate::exit::Exit;
 use serde_json::Value as Json;
+use sha2::{Digest, Sha256};
+use std::io::{Read, Write};
+use std::path::Path;
 use std::time::Duration;
 use ureq::http::{Method, Request};
 use ureq::tls::{RootCerts, TlsConfig};
@@ -79,6 +82,39 @@ impl Api {
             etag: etag.map(str::to_owned),
             json: serde_json::from_str(&text).unwrap_or_default(),
         })
+    }
+}
+
+impl Api {
+    /// Writes what a path answers into a file; answers its SHA-256.
+    ///
+    /// # Errors
+    /// Nobody answers there, a refusal, or what became of the file.
+    pub(crate) fn download(&self, path: &str, out: &Path) -> Result<String, (Exit, String)> {
+        let url = format!("{}{path}", self.url);
+        let request = self.agent.get(&url).header("authorization", format!("Bearer {}", self.key));
+        let answered = request.config().timeout_global(None).build().call();
+        let mut answer =
+            answered.map_err(|error| (Exit::Unreachable, format!("{url}: {error}")))?;
+        if !answer.status().is_success() {
+            let status = answer.status().as_u16();
+            let text = answer.body_mut().read_to_string().unwrap_or_default();
+            let json = serde_json::from_str(&text).unwrap_or_default();
+            return Err(Answer { status, etag: None, json }.refusal());
+        }
+        let said = |error: std::io::Error| (Exit::Usage, format!("{}: {error}", out.display()));
+        let mut file = std::fs::File::create(out).map_err(said)?;
+        let (mut digest, mut bytes) = (Sha256::new(), [0; 65_536]);
+        let mut from = answer.body_mut().as_reader();
+        loop {
+            let length = from.read(&mut bytes).map_err(said)?;
+            let part = bytes.get(..length).unwrap_or_default();
+            if part.is_empty() {
+                return Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect());
+            }
+            digest.update(part);
+            file.write_all(part).map_err(said)?;
+        }
     }
 }
 

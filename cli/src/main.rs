@@ -166,7 +166,7 @@ fn main() -> std::process::ExitCode {
         Command::Role(arguments) => admin::run(&places, &arguments),
         Command::Binding(arguments) => admin::run(&places, &arguments),
         Command::Access(arguments) => admin::run(&places, &arguments),
-        Command::Audit(arguments) => admin::run(&places, &arguments),
+        Command::Audit(arguments) => admin::audit(&places, &arguments),
     };
     exit.into()
 }

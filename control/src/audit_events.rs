@@ -44,9 +44,16 @@ pub async fn list(call: &Call) -> Result<Reply, Stop> {
 }
 
 fn time(call: &Call, name: &str) -> Result<Option<String>, Refusal> {
-    let Some(text) = call.query.get(name) else { return Ok(None) };
+    let text = call.query.get(name);
+    text.map(|text| instant(&format!("/{name}"), text)).transpose()
+}
+
+/// A time as the database reads it.
+///
+/// # Errors
+/// `invalid` for what is no RFC 3339 time.
+pub(crate) fn instant(pointer: &str, text: &str) -> Result<String, Refusal> {
     let parsed = text.parse::<Timestamp>();
-    let parsed = parsed
-        .map_err(|_| Refusal::invalid(&format!("/{name}"), "an RFC 3339 time", text.clone()))?;
-    Ok(Some(parsed.to_string()))
+    let parsed = parsed.map_err(|_| Refusal::invalid(pointer, "an RFC 3339 time", text))?;
+    Ok(parsed.to_string())
 }

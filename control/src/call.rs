@@ -8,6 +8,7 @@ use crate::placement::{KnownTenant, VerifiedTenant};
 use crate::pools::{Conn, TenantConn};
 use crate::routes::Route;
 use crate::service::Service;
+use axum::body::Body;
 use http::StatusCode;
 use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
@@ -41,8 +42,8 @@ pub struct Call {
 pub struct Reply {
     pub status: StatusCode,
     pub body: Option<Json>,
-    /// A page instead of an object.
-    pub html: Option<String>,
+    /// Something else than an object: its type, and the body.
+    pub raw: Option<(&'static str, Body)>,
     pub etag: Option<String>,
     pub location: Option<String>,
     /// `Set-Cookie`, each.
@@ -56,7 +57,7 @@ impl Reply {
         Reply {
             status: StatusCode::OK,
             body: Some(body),
-            html: None,
+            raw: None,
             etag: None,
             location: None,
             cookies: Vec::new(),

@@ -5,11 +5,13 @@
 //! numbering itself is a function of the database (`sequence_audit`): no role that serves requests may change a row.
 
 mod leaf;
+mod retention;
 pub mod verify;
 
 use crate::code::Refusal;
 use crate::lease::Lease;
 use crate::placement::KnownTenant;
+use crate::pools::Conn;
 use crate::random::base32;
 use crate::service::Service;
 use crate::sql::{self, Queries, bigint, bytes, int, text};
@@ -18,6 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio_postgres::Row;
 
 /// Written events have a number by then.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -50,18 +53,36 @@ impl Noted {
     }
 }
 
-/// The last number of a log and its hash.
+/// A number of a log and its hash.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Head {
+pub(crate) struct Link {
     pub(crate) seq: i64,
     pub(crate) hash: Vec<u8>,
 }
 
+/// What the platform's database knows of a log: its last link, and the last of those that were removed when their time was
+/// over.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Head {
+    pub(crate) link: Link,
+    pub(crate) pruned: Link,
+}
+
+impl std::ops::Deref for Head {
+    type Target = Link;
+
+    fn deref(&self) -> &Link {
+        &self.link
+    }
+}
+
 /// The head that the platform's database knows of a log.
 pub(crate) async fn head(platform: &impl Queries, log: &str) -> Result<Head, Refusal> {
-    let statement = "SELECT seq, hash FROM audit_heads WHERE tenant_id = $1";
+    let statement =
+        "SELECT seq, hash, pruned_seq, pruned_hash FROM audit_heads WHERE tenant_id = $1";
     let row = sql::first(platform, statement, &[text(&log)]).await?;
-    Ok(row.map_or_else(Head::default, |row| Head { seq: row.get(0), hash: row.get(1) }))
+    let link = |row: &Row, at: usize| Link { seq: row.get(at), hash: row.get(at + 1) };
+    Ok(row.map_or_else(Head::default, |row| Head { link: link(&row, 0), pruned: link(&row, 2) }))
 }
 
 /// Numbers until the service ends.
@@ -69,8 +90,9 @@ pub async fn work(service: Arc<Service>) {
     let holder = base32(NAME_CHARS);
     let mut swept: Option<Instant> = None;
     loop {
-        if swept.is_none_or(|at| at.elapsed() > SWEEP_INTERVAL) && note_all(&service).await.is_ok()
-        {
+        let is_sweep = swept.is_none_or(|at| at.elapsed() > SWEEP_INTERVAL)
+            && note_all(&service).await.is_ok();
+        if is_sweep {
             swept = Some(Instant::now());
         }
         let places = Arc::new(Semaphore::new(service.config.pools.chores_max.max(1)));
@@ -80,7 +102,7 @@ pub async fn work(service: Arc<Service>) {
                 (Arc::clone(&service), holder.clone(), Arc::clone(&places));
             visits.spawn(async move {
                 let _place = places.acquire_owned().await;
-                if let Err(refusal) = visit(&service, &holder, &log).await {
+                if let Err(refusal) = visit(&service, &holder, &log, is_sweep).await {
                     let cause = refusal.cause.unwrap_or(refusal.message);
                     tracing::error!(log, cause, "events of an audit log wait for their numbers");
                     service.noted.lock().insert(log);
@@ -100,8 +122,8 @@ async fn note_all(service: &Service) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Numbers what one log holds.
-async fn visit(service: &Service, holder: &str, log: &str) -> Result<(), Refusal> {
+/// Numbers what one log holds; on a sweep, removes what its time is over for.
+async fn visit(service: &Service, holder: &str, log: &str, is_sweep: bool) -> Result<(), Refusal> {
     let platform = service.pools.platform().await?;
     let lease = Lease::take(&platform, &format!("sequence/{log}"), holder).await?;
     let Some(lease) = lease else {
@@ -109,13 +131,16 @@ async fn visit(service: &Service, holder: &str, log: &str) -> Result<(), Refusal
         return Ok(());
     };
     let numbered = match log {
-        PLATFORM => number(service, &platform, &platform, log).await,
+        PLATFORM => {
+            let mut conn = service.pools.platform().await?;
+            looked_at(service, &platform, &mut conn, (log, is_sweep)).await
+        }
         tenant => {
             let known = KnownTenant::by_id(&platform, tenant).await?;
             match known.and_then(|known| known.for_job(&lease)) {
                 Some(verified) => {
-                    let conn = service.pools.tenant(&verified).await?;
-                    number(service, &platform, &*conn, log).await
+                    let mut conn = service.pools.tenant(&verified).await?;
+                    looked_at(service, &platform, &mut conn, (log, is_sweep)).await
                 }
                 None => Ok(()),
             }
@@ -123,6 +148,20 @@ async fn visit(service: &Service, holder: &str, log: &str) -> Result<(), Refusal
     };
     lease.give_back(&platform).await?;
     numbered
+}
+
+async fn looked_at(
+    service: &Service,
+    platform: &Conn,
+    conn: &mut Conn,
+    (log, is_sweep): (&str, bool),
+) -> Result<(), Refusal> {
+    number(service, platform, conn, log).await?;
+    if is_sweep && retention::prune(platform, conn, log).await? {
+        // It says so in the log itself.
+        service.noted.lock().insert(log.to_owned());
+    }
+    Ok(())
 }
 
 async fn number(
@@ -149,8 +188,8 @@ async fn number(
             }
             Err(error) => return Err(error.into()),
         };
-        let (now, waiting) = (Head { seq: row.get(0), hash: row.get(1) }, row.get::<_, i64>(2));
-        if now != known {
+        let (now, waiting) = (Link { seq: row.get(0), hash: row.get(1) }, row.get::<_, i64>(2));
+        if now != known.link {
             let statement = "INSERT INTO audit_heads (tenant_id, seq, hash) VALUES ($1, $2, $3) \
                 ON CONFLICT (tenant_id) DO UPDATE SET seq = $2, hash = $3, at = now() WHERE audit_heads.seq < $2";
             sql::run(platform, statement, &[text(&log), bigint(&now.seq), bytes(&now.hash)])

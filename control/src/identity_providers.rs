@@ -1,6 +1,5 @@
 //! Identity providers: whose tokens are accepted, for which audience, and how their claims are read.
 
-use crate::audit::{Event, Origin, append};
 use crate::authority::TENANT_ROLES;
 use crate::call::{Call, Reply};
 use crate::code::{Code, Refusal};
@@ -8,14 +7,13 @@ use crate::listing::{Key, Order};
 use crate::noun::Noun;
 use crate::random::{id, now_ms};
 use crate::sealed;
-use crate::secret::{MasterKey, SecretText};
+use crate::secret::SecretText;
 use crate::sign_on::browser::SECRET_LABEL;
 use crate::sign_on::provider::{ALGORITHMS, Settings, is_reachable};
-use crate::sql::{self, Queries, bytes, jsonb, text};
+use crate::sql::{self, bytes, jsonb, text};
 use crate::write::{Stop, Write};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
-use tokio_postgres::Client;
 
 pub(crate) const PROVIDER: Noun = Noun {
     name: "identity-provider",
@@ -134,47 +132,6 @@ async fn keep(
     let statement = "UPDATE identity_providers SET client_secret = $2 WHERE id = $1";
     sql::run(&write.tx, statement, &[text(&provider), bytes(&sealed)]).await?;
     Ok(())
-}
-
-/// Seals every client's secret anew that was sealed under the master key before; answers how many.
-///
-/// # Errors
-/// A sentence: the database, or a secret that none of these keys opens.
-pub async fn reseal(
-    admin: &mut Client,
-    master: &MasterKey,
-    previous: Option<&MasterKey>,
-) -> Result<usize, String> {
-    let said = |error: tokio_postgres::Error| crate::said(&error);
-    let tx = admin.transaction().await.map_err(said)?;
-    let statement = "SELECT id, client_secret FROM identity_providers WHERE client_secret IS NOT NULL ORDER BY id FOR UPDATE";
-    let mut count = 0;
-    for row in tx.rows(statement, &[]).await.map_err(said)? {
-        let (provider, sealed): (String, Vec<u8>) = (row.get(0), row.get(1));
-        if sealed::open([master], SECRET_LABEL, &provider, &sealed).is_some() {
-            continue;
-        }
-        let opened = sealed::open(previous, SECRET_LABEL, &provider, &sealed);
-        let opened =
-            opened.map(|secret| SecretText::new(String::from_utf8_lossy(&secret).into_owned()));
-        let secret = opened.ok_or_else(|| {
-            format!("the client secret of {provider}: expected one of this master key or of secrets.previous_master_key_file; write it again")
-        })?;
-        let sealed = sealed::seal(master, SECRET_LABEL, &provider, secret.expose().as_bytes());
-        let statement = "UPDATE identity_providers SET client_secret = $2 WHERE id = $1";
-        sql::run(&tx, statement, &[text(&provider), bytes(&sealed)]).await.map_err(said)?;
-        let event = Event {
-            action: "identity_provider.rekeyed",
-            tenant_id: None,
-            resource: (PROVIDER.name, &provider),
-            before: None,
-            after: None,
-        };
-        append(&tx, &Origin::system("rekey"), &event).await.map_err(said)?;
-        count += 1;
-    }
-    tx.commit().await.map_err(said)?;
-    Ok(count)
 }
 
 /// `GET /v1/identity-providers`.

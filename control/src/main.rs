@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use tollgate_control::config::Config;
 use tollgate_control::database::Addresses;
 use tollgate_control::secret::MasterKey;
-use tollgate_control::{bootstrap, identity_providers, migrate, serve};
+use tollgate_control::{bootstrap, migrate, rekey, serve};
 
 /// It ran and the answer is no; usage; the database cannot be reached; the configuration does not load.
 const NO: u8 = 1;
@@ -120,11 +120,10 @@ async fn rekeyed(config: &Config) -> Result<(), String> {
     let master = MasterKey::read(&config.secrets.master_key_file)?;
     let previous = config.secrets.previous_master_key_file.as_deref().map(MasterKey::read);
     let mut admin = admin(config).await?;
-    let resealed =
-        identity_providers::reseal(&mut admin, &master, previous.transpose()?.as_ref()).await?;
-    let count = migrate::rekey(&admin, &master).await.map_err(|error| error.to_string())?;
+    let resealed = rekey::reseal(&mut admin, &master, previous.transpose()?.as_ref()).await?;
+    let count = rekey::passwords(&admin, &master).await.map_err(|error| error.to_string())?;
     println!(
-        "the platform's role and {count} tenants' have passwords of the new key; {resealed} secrets of clients are sealed under it"
+        "the platform's role and {count} tenants' have passwords of the new key; {resealed} secrets are sealed under it"
     );
     Ok(())
 }

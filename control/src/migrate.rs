@@ -27,8 +27,8 @@ macro_rules! migrations {
     };
 }
 
-const PLATFORM: &[Migration] = migrations!("platform": "0001_platform" "0002_copies_and_tables" "0003_search" "0004_published_bundles" "0005_audit_chain" "0006_sign_on" "0007_sessions");
-const TENANT: &[Migration] = migrations!("tenant": "0001_tenant" "0002_tables" "0003_search" "0004_configuration" "0005_audit_chain" "0006_people" "0007_sign_on" "0008_sessions");
+const PLATFORM: &[Migration] = migrations!("platform": "0001_platform" "0002_copies_and_tables" "0003_search" "0004_published_bundles" "0005_audit_chain" "0006_sign_on" "0007_sessions" "0008_offboarding" "0009_retention");
+const TENANT: &[Migration] = migrations!("tenant": "0001_tenant" "0002_tables" "0003_search" "0004_configuration" "0005_audit_chain" "0006_people" "0007_sign_on" "0008_sessions" "0009_retention");
 
 /// The version that a tenant's database should have.
 pub fn tenant_schema_version() -> i32 {
@@ -118,7 +118,10 @@ pub(crate) async fn bring_to_head(
     Ok(())
 }
 
-async fn ensure_roles(admin: &Client, master: &MasterKey) -> Result<(), tokio_postgres::Error> {
+pub(crate) async fn ensure_roles(
+    admin: &Client,
+    master: &MasterKey,
+) -> Result<(), tokio_postgres::Error> {
     for (role, login) in [(OWNER_ROLE, false), (TENANT_ROLE, false), (PLATFORM_ROLE, true)] {
         let known = "SELECT FROM pg_roles WHERE rolname = $1";
         if sql::first(admin, known, &[text(&role)]).await?.is_none() {
@@ -224,26 +227,4 @@ async fn ensure_template(addresses: &Addresses, admin: &Client) -> Result<(), St
         admin.batch_execute(&statement).await.map_err(said)?;
     }
     Ok(())
-}
-
-/// Gives every role of requests the password that the master key in use gives; answers how many tenants' roles.
-/// Whoever still holds the key before it goes on until its connections end.
-///
-/// # Errors
-/// Those of the database.
-pub async fn rekey(admin: &Client, master: &MasterKey) -> Result<usize, tokio_postgres::Error> {
-    ensure_roles(admin, master).await?;
-    let statement = "SELECT tenant_id, role_name, generation FROM placements ORDER BY 1";
-    let placed = admin.rows(statement, &[]).await?;
-    for row in &placed {
-        let (tenant, role): (String, String) = (row.get(0), row.get(1));
-        let password = master.database_password(&tenant, row.get(2));
-        let password = literal(&scram_verifier(&password, &bytes()));
-        let set = format!("ALTER ROLE {} PASSWORD {password}", quoted(&role));
-        let is_there = "SELECT FROM pg_roles WHERE rolname = $1";
-        if sql::first(admin, is_there, &[text(&role)]).await?.is_some() {
-            admin.batch_execute(&set).await?;
-        }
-    }
-    Ok(placed.len())
 }

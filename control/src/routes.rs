@@ -5,8 +5,9 @@ use crate::call::{Call, Reply};
 use crate::code::Code;
 use crate::write::Stop;
 use crate::{
-    access, api_keys, audit_events, chain, clusters, groups, identity_providers, limits, me,
-    operations, organisations, policies, role_bindings, roles, settings, tenants, users,
+    access, api_keys, audit_events, audit_exports, chain, clusters, groups, identity_providers,
+    limits, me, operations, organisations, policies, role_bindings, roles, settings, tenants,
+    users,
 };
 use http::Method;
 use std::pin::Pin;
@@ -24,6 +25,14 @@ pub enum Scope {
     Own,
 }
 
+/// The last state of a tenant in which its own callers may call a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Until {
+    Active,
+    Suspended,
+    Offboarding,
+}
+
 /// One method of one path.
 pub struct Route {
     pub method: Method,
@@ -31,8 +40,8 @@ pub struct Route {
     pub path: &'static str,
     pub permission: Permission,
     pub scope: Scope,
-    /// A suspended tenant's administrators and auditors may still call it.
-    pub while_suspended: bool,
+    /// Until when a tenant's administrators and auditors may call it; everybody else while it is active.
+    pub until: Until,
     pub handler: for<'c> fn(&'c Call) -> Answered<'c>,
     pub summary: &'static str,
     /// Members of the query beside those of every list and `dry_run`.
@@ -107,7 +116,7 @@ pub enum Found {
 }
 
 macro_rules! routes {
-    ($($method:ident $path:literal [$permission:literal] $scope:ident $suspended:literal $handler:path:
+    ($($method:ident $path:literal [$permission:literal] $scope:ident $until:ident $handler:path:
         $summary:literal [$($filter:literal)*] {$($sort:literal)*} $body:tt
         => $status:literal $answer:literal $(| $($code:ident)+)?;)*) => {
         /// All of them.
@@ -116,7 +125,7 @@ macro_rules! routes {
             path: $path,
             permission: $permission,
             scope: Scope::$scope,
-            while_suspended: $suspended,
+            until: Until::$until,
             handler: |call| Box::pin($handler(call)),
             summary: $summary,
             filters: &[$($filter),*],
@@ -131,179 +140,191 @@ macro_rules! routes {
 }
 
 routes! {
-    GET "/v1/me" ["me"] Own true me::show:
+    GET "/v1/me" ["me"] Own Suspended me::show:
         "Who the caller is and what it may do" [] {} - => 200 "Me";
-    POST "/v1/tenants" ["tenant:create"] Platform false tenants::api::create:
+    POST "/v1/tenants" ["tenant:create"] Platform Active tenants::api::create:
         "Make a tenant, with a database of its own" [] {} "NewTenant" => 202 "TenantMade" | AlreadyExists;
-    GET "/v1/tenants" ["tenant:list"] Own false tenants::api::list:
+    GET "/v1/tenants" ["tenant:list"] Own Active tenants::api::list:
         "All tenants; a tenant sees itself" ["state" "search"] {"created_at" "id" "display_name"} - => 200 "TenantList";
-    GET "/v1/tenants/{tenant_id}" ["tenant:read"] Tenant true tenants::api::show:
+    GET "/v1/tenants/{tenant_id}" ["tenant:read"] Tenant Suspended tenants::api::show:
         "One tenant" [] {} - => 200 "Tenant";
-    PATCH "/v1/tenants/{tenant_id}" ["tenant:update"] Tenant false tenants::api::update:
+    PATCH "/v1/tenants/{tenant_id}" ["tenant:update"] Tenant Active tenants::api::update:
         "Change the display name or labels" [] {} "TenantPatch" => 200 "Tenant";
-    POST "/v1/tenants/{tenant_id}/suspend" ["tenant:suspend"] Tenant false tenants::api::suspend:
+    POST "/v1/tenants/{tenant_id}/suspend" ["tenant:suspend"] Tenant Active tenants::api::suspend:
         "Refuse everything of a tenant until it is resumed" [] {} "Reason" => 200 "Tenant" | InvalidState;
-    POST "/v1/tenants/{tenant_id}/resume" ["tenant:suspend"] Tenant false tenants::api::resume:
+    POST "/v1/tenants/{tenant_id}/resume" ["tenant:suspend"] Tenant Active tenants::api::resume:
         "End a suspension" [] {} "Reason" => 200 "Tenant" | InvalidState;
-    GET "/v1/operations" ["operation:read"] Own false operations::api::list:
+    POST "/v1/tenants/{tenant_id}/offboard" ["tenant:offboard"] Tenant Active tenants::offboard::offboard:
+        "Silence a tenant, and erase it when its grace is over" [] {} "Offboard" => 202 "TenantMade" | InvalidState;
+    POST "/v1/tenants/{tenant_id}/reinstate" ["tenant:offboard"] Tenant Active tenants::offboard::reinstate:
+        "Bring a tenant back within its grace" [] {} "Reason" => 200 "Tenant" | InvalidState;
+    GET "/v1/operations" ["operation:read"] Own Active operations::api::list:
         "Operations, oldest first" ["tenant_id" "state" "search"] {"created_at"} - => 200 "OperationList";
-    GET "/v1/operations/{id}" ["operation:read"] Own false operations::api::show:
+    GET "/v1/operations/{id}" ["operation:read"] Own Active operations::api::show:
         "One operation; waits for its end" ["wait_ms"] {} - => 200 "Operation";
-    POST "/v1/operations/{id}/retry" ["operation:update"] Platform false operations::api::retry:
+    POST "/v1/operations/{id}/retry" ["operation:update"] Platform Active operations::api::retry:
         "Try a failed operation again" [] {} - => 200 "Operation" | InvalidState;
-    POST "/v1/operations/{id}/cancel" ["operation:update"] Platform false operations::api::cancel:
+    POST "/v1/operations/{id}/cancel" ["operation:update"] Platform Active operations::api::cancel:
         "Give a failed operation up and clean up" [] {} - => 200 "Operation" | InvalidState;
-    GET "/v1/clusters" ["cluster:read"] Platform false clusters::list:
+    GET "/v1/clusters" ["cluster:read"] Platform Active clusters::list:
         "Where databases can be" ["search"] {"id"} - => 200 "ClusterList";
-    GET "/v1/settings" ["setting:read"] Platform false settings::list:
+    GET "/v1/settings" ["setting:read"] Platform Active settings::list:
         "All settings" ["search"] {"key"} - => 200 "SettingList";
-    GET "/v1/settings/{key}" ["setting:read"] Platform false settings::show:
+    GET "/v1/settings/{key}" ["setting:read"] Platform Active settings::show:
         "One setting and where its value comes from" [] {} - => 200 "Setting";
-    PUT "/v1/settings/{key}" ["setting:update"] Platform false settings::put:
+    PUT "/v1/settings/{key}" ["setting:update"] Platform Active settings::put:
         "Set a value" [] {} "SettingPut" => 200 "Setting";
-    DELETE "/v1/settings/{key}" ["setting:update"] Platform false settings::delete:
+    DELETE "/v1/settings/{key}" ["setting:update"] Platform Active settings::delete:
         "Back to what the level above says" [] {} - => 204 "";
-    GET "/v1/tenants/{tenant_id}/settings" ["setting:read"] Tenant false settings::list:
+    GET "/v1/tenants/{tenant_id}/settings" ["setting:read"] Tenant Active settings::list:
         "All settings" ["search"] {"key"} - => 200 "SettingList";
-    GET "/v1/tenants/{tenant_id}/settings/{key}" ["setting:read"] Tenant false settings::show:
+    GET "/v1/tenants/{tenant_id}/settings/{key}" ["setting:read"] Tenant Active settings::show:
         "One setting and where its value comes from" [] {} - => 200 "Setting";
-    PUT "/v1/tenants/{tenant_id}/settings/{key}" ["setting:update"] Tenant false settings::put:
+    PUT "/v1/tenants/{tenant_id}/settings/{key}" ["setting:update"] Tenant Active settings::put:
         "Set a value" [] {} "SettingPut" => 200 "Setting";
-    DELETE "/v1/tenants/{tenant_id}/settings/{key}" ["setting:update"] Tenant false settings::delete:
+    DELETE "/v1/tenants/{tenant_id}/settings/{key}" ["setting:update"] Tenant Active settings::delete:
         "Back to what the level above says" [] {} - => 204 "";
-    POST "/v1/api-keys" ["api-key:create"] Platform false api_keys::api::create:
+    POST "/v1/api-keys" ["api-key:create"] Platform Active api_keys::api::create:
         "Make a key; its secret is shown once" [] {} "NewApiKey" => 201 "ApiKeyMade";
-    GET "/v1/api-keys" ["api-key:read"] Platform false api_keys::api::list:
+    GET "/v1/api-keys" ["api-key:read"] Platform Active api_keys::api::list:
         "All keys, without secrets" ["search"] {"created_at" "name"} - => 200 "ApiKeyList";
-    GET "/v1/api-keys/{id}" ["api-key:read"] Platform false api_keys::api::show:
+    GET "/v1/api-keys/{id}" ["api-key:read"] Platform Active api_keys::api::show:
         "One key" [] {} - => 200 "ApiKey";
-    PATCH "/v1/api-keys/{id}" ["api-key:update"] Platform false api_keys::api::update:
+    PATCH "/v1/api-keys/{id}" ["api-key:update"] Platform Active api_keys::api::update:
         "Change its name" [] {} "ApiKeyPatch" => 200 "ApiKey";
-    DELETE "/v1/api-keys/{id}" ["api-key:revoke"] Platform false api_keys::api::revoke:
+    DELETE "/v1/api-keys/{id}" ["api-key:revoke"] Platform Active api_keys::api::revoke:
         "Revoke it at once" [] {} - => 204 "" | InvalidState LastAdmin;
-    POST "/v1/api-keys/{id}/rotate" ["api-key:update"] Platform false api_keys::api::rotate:
+    POST "/v1/api-keys/{id}/rotate" ["api-key:update"] Platform Active api_keys::api::rotate:
         "A new secret | InvalidState; the old one works for the overlap" [] {} "Rotate" => 200 "ApiKeyMade";
-    POST "/v1/tenants/{tenant_id}/api-keys" ["api-key:create"] Tenant false api_keys::api::create:
+    POST "/v1/tenants/{tenant_id}/api-keys" ["api-key:create"] Tenant Active api_keys::api::create:
         "Make a key; its secret is shown once" [] {} "NewApiKey" => 201 "ApiKeyMade";
-    GET "/v1/tenants/{tenant_id}/api-keys" ["api-key:read"] Tenant false api_keys::api::list:
+    GET "/v1/tenants/{tenant_id}/api-keys" ["api-key:read"] Tenant Active api_keys::api::list:
         "All keys, without secrets" ["search"] {"created_at" "name"} - => 200 "ApiKeyList";
-    GET "/v1/tenants/{tenant_id}/api-keys/{id}" ["api-key:read"] Tenant false api_keys::api::show:
+    GET "/v1/tenants/{tenant_id}/api-keys/{id}" ["api-key:read"] Tenant Active api_keys::api::show:
         "One key" [] {} - => 200 "ApiKey";
-    PATCH "/v1/tenants/{tenant_id}/api-keys/{id}" ["api-key:update"] Tenant false api_keys::api::update:
+    PATCH "/v1/tenants/{tenant_id}/api-keys/{id}" ["api-key:update"] Tenant Active api_keys::api::update:
         "Change its name" [] {} "ApiKeyPatch" => 200 "ApiKey";
-    DELETE "/v1/tenants/{tenant_id}/api-keys/{id}" ["api-key:revoke"] Tenant false api_keys::api::revoke:
+    DELETE "/v1/tenants/{tenant_id}/api-keys/{id}" ["api-key:revoke"] Tenant Active api_keys::api::revoke:
         "Revoke it at once" [] {} - => 204 "" | InvalidState LastAdmin;
-    POST "/v1/tenants/{tenant_id}/api-keys/{id}/rotate" ["api-key:update"] Tenant false api_keys::api::rotate:
+    POST "/v1/tenants/{tenant_id}/api-keys/{id}/rotate" ["api-key:update"] Tenant Active api_keys::api::rotate:
         "A new secret | InvalidState; the old one works for the overlap" [] {} "Rotate" => 200 "ApiKeyMade";
-    GET "/v1/audit-events" ["audit:read"] Platform false audit_events::list:
+    GET "/v1/audit-events" ["audit:read"] Platform Active audit_events::list:
         "The platform's audit log, oldest first" ["action" "actor" "resource" "outcome" "from" "to" "log"] {"at"} - => 200 "AuditEventList";
-    POST "/v1/audit-events/verify" ["audit:read"] Platform false chain::verify::verify:
+    POST "/v1/audit-events/verify" ["audit:read"] Platform Active chain::verify::verify:
         "Whether the platform's audit log is what was written" [] {} - => 200 "AuditVerified";
-    POST "/v1/tenants/{tenant_id}/audit-events/verify" ["audit:read"] Tenant true chain::verify::verify:
+    POST "/v1/tenants/{tenant_id}/audit-events/verify" ["audit:read"] Tenant Suspended chain::verify::verify:
         "Whether a tenant's audit log is what was written" [] {} - => 200 "AuditVerified";
-    GET "/v1/tenants/{tenant_id}/audit-events" ["audit:read"] Tenant true audit_events::list:
+    POST "/v1/audit-events/exports" ["audit:read"] Platform Active audit_exports::create:
+        "Export the platform's audit log" [] {} "NewAuditExport" => 202 "Operation";
+    GET "/v1/audit-events/exports/{id}" ["audit:read"] Platform Active audit_exports::download:
+        "The lines of an export" [] {} - => 200 "AuditLines" | InvalidState;
+    POST "/v1/tenants/{tenant_id}/audit-events/exports" ["audit:read"] Tenant Suspended audit_exports::create:
+        "Export a tenant's audit log" [] {} "NewAuditExport" => 202 "Operation";
+    GET "/v1/tenants/{tenant_id}/audit-events/exports/{id}" ["audit:read"] Tenant Offboarding audit_exports::download:
+        "The lines of an export" [] {} - => 200 "AuditLines" | InvalidState;
+    GET "/v1/tenants/{tenant_id}/audit-events" ["audit:read"] Tenant Suspended audit_events::list:
         "A tenant's audit log, oldest first" ["action" "actor" "resource" "outcome" "from" "to" "log"] {"at"} - => 200 "AuditEventList";
-    GET "/v1/tenants/{tenant_id}/policies" ["policy:read"] Tenant false policies::api::list:
+    GET "/v1/tenants/{tenant_id}/policies" ["policy:read"] Tenant Active policies::api::list:
         "All policies" ["search"] {"name"} - => 200 "PolicyEntryList";
-    GET "/v1/tenants/{tenant_id}/policies/{name}" ["policy:read"] Tenant false policies::api::show:
+    GET "/v1/tenants/{tenant_id}/policies/{name}" ["policy:read"] Tenant Active policies::api::show:
         "What was published last under a name" [] {} - => 200 "PolicyVersion";
-    GET "/v1/tenants/{tenant_id}/policies/{name}/draft" ["policy:read"] Tenant false policies::api::show_draft:
+    GET "/v1/tenants/{tenant_id}/policies/{name}/draft" ["policy:read"] Tenant Active policies::api::show_draft:
         "What is being worked on" [] {} - => 200 "PolicyDraft";
-    PUT "/v1/tenants/{tenant_id}/policies/{name}/draft" ["policy:update"] Tenant false policies::api::put_draft:
+    PUT "/v1/tenants/{tenant_id}/policies/{name}/draft" ["policy:update"] Tenant Active policies::api::put_draft:
         "Write a draft, whole" [] {} "PolicyDraftPut" => 200 "PolicyDraft";
-    DELETE "/v1/tenants/{tenant_id}/policies/{name}/draft" ["policy:update"] Tenant false policies::api::delete_draft:
+    DELETE "/v1/tenants/{tenant_id}/policies/{name}/draft" ["policy:update"] Tenant Active policies::api::delete_draft:
         "Give a draft up" [] {} - => 204 "";
-    POST "/v1/tenants/{tenant_id}/policies/{name}/lint" ["policy:read"] Tenant false policies::api::lint:
+    POST "/v1/tenants/{tenant_id}/policies/{name}/lint" ["policy:read"] Tenant Active policies::api::lint:
         "What keeps a draft from loading, or what lint says of it" [] {} - => 200 "PolicyLint";
-    POST "/v1/tenants/{tenant_id}/policies/{name}/test" ["policy:read"] Tenant false policies::api::test:
+    POST "/v1/tenants/{tenant_id}/policies/{name}/test" ["policy:read"] Tenant Active policies::api::test:
         "Run a draft's tests" [] {} - => 200 "PolicyTest" | PolicyInvalid;
-    POST "/v1/tenants/{tenant_id}/policies/{name}/diff" ["policy:read"] Tenant false policies::api::diff:
+    POST "/v1/tenants/{tenant_id}/policies/{name}/diff" ["policy:read"] Tenant Active policies::api::diff:
         "Who gains and loses by a draft" [] {} - => 200 "PolicyDiff" | PolicyInvalid;
-    POST "/v1/tenants/{tenant_id}/policies/{name}/publish" ["policy:publish"] Tenant false policies::api::publish:
+    POST "/v1/tenants/{tenant_id}/policies/{name}/publish" ["policy:publish"] Tenant Active policies::api::publish:
         "Bring a draft into force" [] {} - => 200 "PolicyPublished" | VersionMismatch PolicyInvalid PolicyTestsFailed;
-    POST "/v1/tenants/{tenant_id}/policies/{name}/rollback" ["policy:publish"] Tenant false policies::api::rollback:
+    POST "/v1/tenants/{tenant_id}/policies/{name}/rollback" ["policy:publish"] Tenant Active policies::api::rollback:
         "Bring an earlier version into force again" [] {} "PolicyRollback" => 200 "PolicyPublished" | VersionMismatch PolicyInvalid PolicyTestsFailed;
-    GET "/v1/tenants/{tenant_id}/policies/{name}/versions" ["policy:read"] Tenant false policies::api::versions:
+    GET "/v1/tenants/{tenant_id}/policies/{name}/versions" ["policy:read"] Tenant Active policies::api::versions:
         "What was published under a name" [] {"number"} - => 200 "PolicyVersionEntryList";
-    GET "/v1/tenants/{tenant_id}/policies/{name}/versions/{number}" ["policy:read"] Tenant false policies::api::version:
+    GET "/v1/tenants/{tenant_id}/policies/{name}/versions/{number}" ["policy:read"] Tenant Active policies::api::version:
         "One version, as it was published" [] {} - => 200 "PolicyVersion";
-    GET "/v1/tenants/{tenant_id}/limits" ["limit:read"] Tenant false limits::api::list:
+    GET "/v1/tenants/{tenant_id}/limits" ["limit:read"] Tenant Active limits::api::list:
         "All limits" ["search"] {"id"} - => 200 "LimitList";
-    GET "/v1/tenants/{tenant_id}/limits/{id}" ["limit:read"] Tenant false limits::api::show:
+    GET "/v1/tenants/{tenant_id}/limits/{id}" ["limit:read"] Tenant Active limits::api::show:
         "One limit" [] {} - => 200 "Limit";
-    PUT "/v1/tenants/{tenant_id}/limits/{id}" ["limit:update"] Tenant false limits::api::put:
+    PUT "/v1/tenants/{tenant_id}/limits/{id}" ["limit:update"] Tenant Active limits::api::put:
         "Write a limit, whole; in force at once" [] {} "Limit" => 200 "Limit";
-    DELETE "/v1/tenants/{tenant_id}/limits/{id}" ["limit:update"] Tenant false limits::api::delete:
+    DELETE "/v1/tenants/{tenant_id}/limits/{id}" ["limit:update"] Tenant Active limits::api::delete:
         "Remove a limit; in force at once" [] {} - => 204 "";
-    GET "/v1/tenants/{tenant_id}/users" ["user:read"] Tenant false users::list:
+    GET "/v1/tenants/{tenant_id}/users" ["user:read"] Tenant Active users::list:
         "All users" ["state" "search"] {"created_at" "display_name"} - => 200 "UserList";
-    POST "/v1/tenants/{tenant_id}/users" ["user:create"] Tenant false users::create:
+    POST "/v1/tenants/{tenant_id}/users" ["user:create"] Tenant Active users::create:
         "Know a user before the first sign-in" [] {} "NewUser" => 201 "User" | AlreadyExists;
-    GET "/v1/tenants/{tenant_id}/users/{id}" ["user:read"] Tenant false users::show:
+    GET "/v1/tenants/{tenant_id}/users/{id}" ["user:read"] Tenant Active users::show:
         "One user" [] {} - => 200 "User";
-    PATCH "/v1/tenants/{tenant_id}/users/{id}" ["user:update"] Tenant false users::update:
+    PATCH "/v1/tenants/{tenant_id}/users/{id}" ["user:update"] Tenant Active users::update:
         "Change a user's name or address, disable or enable" [] {} "UserPatch" => 200 "User" | LastAdmin;
-    DELETE "/v1/tenants/{tenant_id}/users/{id}" ["user:delete"] Tenant false users::delete:
+    DELETE "/v1/tenants/{tenant_id}/users/{id}" ["user:delete"] Tenant Active users::delete:
         "Remove a user with its memberships and roles" [] {} - => 204 "" | LastAdmin;
-    POST "/v1/tenants/{tenant_id}/users/{id}/sign-out" ["user:update"] Tenant false users::sign_out_now:
+    POST "/v1/tenants/{tenant_id}/users/{id}/sign-out" ["user:update"] Tenant Active users::sign_out_now:
         "End a user's sessions; tokens issued before are refused" [] {} - => 200 "User";
-    GET "/v1/tenants/{tenant_id}/groups" ["group:read"] Tenant false groups::list:
+    GET "/v1/tenants/{tenant_id}/groups" ["group:read"] Tenant Active groups::list:
         "All groups" ["search"] {"created_at" "display_name"} - => 200 "GroupList";
-    POST "/v1/tenants/{tenant_id}/groups" ["group:create"] Tenant false groups::create:
+    POST "/v1/tenants/{tenant_id}/groups" ["group:create"] Tenant Active groups::create:
         "Make a group" [] {} "NewGroup" => 201 "Group";
-    GET "/v1/tenants/{tenant_id}/groups/{id}" ["group:read"] Tenant false groups::show:
+    GET "/v1/tenants/{tenant_id}/groups/{id}" ["group:read"] Tenant Active groups::show:
         "One group" [] {} - => 200 "Group";
-    PATCH "/v1/tenants/{tenant_id}/groups/{id}" ["group:update"] Tenant false groups::update:
+    PATCH "/v1/tenants/{tenant_id}/groups/{id}" ["group:update"] Tenant Active groups::update:
         "Change a group's name" [] {} "NewGroup" => 200 "Group";
-    DELETE "/v1/tenants/{tenant_id}/groups/{id}" ["group:delete"] Tenant false groups::delete:
+    DELETE "/v1/tenants/{tenant_id}/groups/{id}" ["group:delete"] Tenant Active groups::delete:
         "Remove a group with its roles; its members stay users" [] {} - => 204 "" | LastAdmin;
-    GET "/v1/tenants/{tenant_id}/groups/{id}/members" ["group:read"] Tenant false groups::members:
+    GET "/v1/tenants/{tenant_id}/groups/{id}/members" ["group:read"] Tenant Active groups::members:
         "Who is in a group" ["search"] {"user_id"} - => 200 "GroupMemberList";
-    GET "/v1/tenants/{tenant_id}/groups/{id}/members/{user_id}" ["group:read"] Tenant false groups::member:
+    GET "/v1/tenants/{tenant_id}/groups/{id}/members/{user_id}" ["group:read"] Tenant Active groups::member:
         "Whether a user is in a group" [] {} - => 200 "GroupMember";
-    PUT "/v1/tenants/{tenant_id}/groups/{id}/members/{user_id}" ["group:update"] Tenant false groups::add:
+    PUT "/v1/tenants/{tenant_id}/groups/{id}/members/{user_id}" ["group:update"] Tenant Active groups::add:
         "Add a user to a group" [] {} - => 200 "GroupMember" | RoleTooWide;
-    DELETE "/v1/tenants/{tenant_id}/groups/{id}/members/{user_id}" ["group:update"] Tenant false groups::remove:
+    DELETE "/v1/tenants/{tenant_id}/groups/{id}/members/{user_id}" ["group:update"] Tenant Active groups::remove:
         "Take a user out of a group" [] {} - => 204 "" | LastAdmin;
-    GET "/v1/tenants/{tenant_id}/role-bindings" ["role-binding:read"] Tenant false role_bindings::list:
+    GET "/v1/tenants/{tenant_id}/role-bindings" ["role-binding:read"] Tenant Active role_bindings::list:
         "Who has which role" ["subject" "role" "search"] {"created_at"} - => 200 "RoleBindingList";
-    POST "/v1/tenants/{tenant_id}/role-bindings" ["role-binding:create"] Tenant false role_bindings::create:
+    POST "/v1/tenants/{tenant_id}/role-bindings" ["role-binding:create"] Tenant Active role_bindings::create:
         "Give a user or a group a role" [] {} "NewRoleBinding" => 201 "RoleBinding" | AlreadyExists RoleTooWide;
-    GET "/v1/tenants/{tenant_id}/role-bindings/{id}" ["role-binding:read"] Tenant false role_bindings::show:
+    GET "/v1/tenants/{tenant_id}/role-bindings/{id}" ["role-binding:read"] Tenant Active role_bindings::show:
         "One role binding" [] {} - => 200 "RoleBinding";
-    PATCH "/v1/tenants/{tenant_id}/role-bindings/{id}" ["role-binding:update"] Tenant false role_bindings::update:
+    PATCH "/v1/tenants/{tenant_id}/role-bindings/{id}" ["role-binding:update"] Tenant Active role_bindings::update:
         "Change when a role ends" [] {} "RoleBindingPatch" => 200 "RoleBinding" | RoleTooWide;
-    DELETE "/v1/tenants/{tenant_id}/role-bindings/{id}" ["role-binding:delete"] Tenant false role_bindings::delete:
+    DELETE "/v1/tenants/{tenant_id}/role-bindings/{id}" ["role-binding:delete"] Tenant Active role_bindings::delete:
         "Take a role away; at once" [] {} - => 204 "" | LastAdmin;
-    GET "/v1/tenants/{tenant_id}/roles" ["role:read"] Tenant false roles::list:
+    GET "/v1/tenants/{tenant_id}/roles" ["role:read"] Tenant Active roles::list:
         "Built-in roles and the tenant's own" ["search"] {"name"} - => 200 "RoleList";
-    GET "/v1/tenants/{tenant_id}/roles/{name}" ["role:read"] Tenant false roles::show:
+    GET "/v1/tenants/{tenant_id}/roles/{name}" ["role:read"] Tenant Active roles::show:
         "One role" [] {} - => 200 "Role";
-    PUT "/v1/tenants/{tenant_id}/roles/{name}" ["role:update"] Tenant false roles::put:
+    PUT "/v1/tenants/{tenant_id}/roles/{name}" ["role:update"] Tenant Active roles::put:
         "Write a role of the tenant's own, whole" [] {} "RolePut" => 200 "Role" | RoleTooWide;
-    DELETE "/v1/tenants/{tenant_id}/roles/{name}" ["role:update"] Tenant false roles::delete:
+    DELETE "/v1/tenants/{tenant_id}/roles/{name}" ["role:update"] Tenant Active roles::delete:
         "Remove a role that nobody has" [] {} - => 204 "" | InUse;
-    GET "/v1/tenants/{tenant_id}/access" ["role-binding:read"] Tenant false access::list:
+    GET "/v1/tenants/{tenant_id}/access" ["role-binding:read"] Tenant Active access::list:
         "Who may do what, and when they did something last" ["permission" "type" "search"] {"id"} - => 200 "AccessList";
-    GET "/v1/identity-providers" ["identity-provider:read"] Platform false identity_providers::list:
+    GET "/v1/identity-providers" ["identity-provider:read"] Platform Active identity_providers::list:
         "Whose tokens are accepted" ["search"] {"created_at"} - => 200 "IdentityProviderList";
-    POST "/v1/identity-providers" ["identity-provider:create"] Platform false identity_providers::create:
+    POST "/v1/identity-providers" ["identity-provider:create"] Platform Active identity_providers::create:
         "Accept an identity provider's tokens" [] {} "NewIdentityProvider" => 201 "IdentityProvider" | AlreadyExists;
-    GET "/v1/identity-providers/{id}" ["identity-provider:read"] Platform false identity_providers::show:
+    GET "/v1/identity-providers/{id}" ["identity-provider:read"] Platform Active identity_providers::show:
         "One identity provider" [] {} - => 200 "IdentityProvider";
-    PATCH "/v1/identity-providers/{id}" ["identity-provider:update"] Platform false identity_providers::update:
+    PATCH "/v1/identity-providers/{id}" ["identity-provider:update"] Platform Active identity_providers::update:
         "Change how its tokens are held and read" [] {} "IdentityProviderPatch" => 200 "IdentityProvider";
-    DELETE "/v1/identity-providers/{id}" ["identity-provider:delete"] Platform false identity_providers::delete:
+    DELETE "/v1/identity-providers/{id}" ["identity-provider:delete"] Platform Active identity_providers::delete:
         "Accept its tokens no more" [] {} - => 204 "" | InUse;
-    GET "/v1/organisations" ["identity-provider:read"] Platform false organisations::list:
+    GET "/v1/organisations" ["identity-provider:read"] Platform Active organisations::list:
         "Organisations and their tenants" ["issuer" "tenant_id" "search"] {"created_at"} - => 200 "OrganisationList";
-    POST "/v1/organisations" ["identity-provider:create"] Platform false organisations::create:
+    POST "/v1/organisations" ["identity-provider:create"] Platform Active organisations::create:
         "Link an issuer's organisation to a tenant" [] {} "NewOrganisation" => 201 "Organisation" | AlreadyExists;
-    GET "/v1/organisations/{id}" ["identity-provider:read"] Platform false organisations::show:
+    GET "/v1/organisations/{id}" ["identity-provider:read"] Platform Active organisations::show:
         "One link" [] {} - => 200 "Organisation";
-    DELETE "/v1/organisations/{id}" ["identity-provider:delete"] Platform false organisations::delete:
+    DELETE "/v1/organisations/{id}" ["identity-provider:delete"] Platform Active organisations::delete:
         "Unlink; its people are refused at once" [] {} - => 204 "";
-    GET "/v1/roles" ["role:read"] Own false roles::built_ins:
+    GET "/v1/roles" ["role:read"] Own Active roles::built_ins:
         "Built-in roles and their permissions" ["search"] {"name"} - => 200 "RoleList";
 }
 

@@ -7,7 +7,7 @@ use crate::pools::Pools;
 use crate::secret::MasterKey;
 use crate::service::Service;
 use crate::sql::{self, text};
-use crate::{chain, copies, denials, migrate, ops, provision, publish, wire};
+use crate::{chain, copies, denials, migrate, operations, ops, publish, wire};
 use axum::Router;
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
@@ -68,7 +68,7 @@ pub async fn run(config: Config) -> Result<(), String> {
     let service = Arc::new(Service::new(config, pools)?);
     ops::serve(Arc::clone(&service), ops::register()?).await?;
     if service.config.jobs.enabled {
-        tokio::spawn(provision::work(Arc::clone(&service)));
+        tokio::spawn(operations::work::work(Arc::clone(&service)));
         tokio::spawn(copies::work(Arc::clone(&service)));
         tokio::spawn(chain::work(Arc::clone(&service)));
     }

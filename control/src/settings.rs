@@ -8,7 +8,7 @@ use crate::code::{Code, Refusal};
 use crate::page::Page;
 use crate::sql::{self, Queries, jsonb, text};
 use crate::write::{Stop, Write};
-use kind::{SETTINGS, Setting};
+use kind::{GRACE_DAYS_DEFAULT, RETENTION_DAYS_DEFAULT, SETTINGS, Setting};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
@@ -52,6 +52,31 @@ pub(crate) async fn default_limits(platform: &impl Queries) -> Result<String, Re
     let set = row(platform, "tenant.default_limits").await?;
     let (value, _) = set.unwrap_or_else(|| (json!({}), 0));
     toml::to_string(&value).map_err(Refusal::internal)
+}
+
+/// How long an offboarded tenant can come back, where nobody says otherwise: `offboarding.grace_days`.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) async fn grace_days(platform: &impl Queries) -> Result<i64, Refusal> {
+    let set = row(platform, "offboarding.grace_days").await?;
+    Ok(set.and_then(|(value, _)| value.as_i64()).unwrap_or(GRACE_DAYS_DEFAULT))
+}
+
+/// How long a log is kept, for the job that removes its beginning: `audit.retention_days` of its level.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) async fn retention_days(
+    platform: &impl Queries,
+    own: &impl Queries,
+) -> Result<i64, Refusal> {
+    let key = "audit.retention_days";
+    let set = match row(own, key).await? {
+        Some(set) => Some(set),
+        None => row(platform, key).await?,
+    };
+    Ok(set.and_then(|(value, _)| value.as_i64()).unwrap_or(RETENTION_DAYS_DEFAULT))
 }
 
 /// How old a key that this call makes may get: `api_key.max_age_days` of its level.

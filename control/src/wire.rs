@@ -12,7 +12,7 @@ use crate::code::{Code, Refusal};
 use crate::credential::{self, Credential, Known, Owner};
 use crate::placement::KnownTenant;
 use crate::random::now_ms;
-use crate::routes::{self, Found, Scope};
+use crate::routes::{self, Found, Scope, Until};
 use crate::service::Service;
 use crate::sign_on;
 use crate::write::Stop;
@@ -31,6 +31,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+const HTML: &str = "text/html; charset=utf-8";
 
 /// What is known of a request before anything is looked up.
 struct Asked {
@@ -220,7 +222,10 @@ fn origin(known: &Known, asked: &Asked) -> Origin {
 fn docs(service: &Service, path: &str) -> Reply {
     let server = &service.config.platform.public_url;
     match path {
-        "/docs" => Reply { html: Some(openapi::page(server)), body: None, ..Reply::ok(Json::Null) },
+        "/docs" => {
+            let page = Body::from(openapi::page(server));
+            Reply { raw: Some((HTML, page)), body: None, ..Reply::ok(Json::Null) }
+        }
         _ => Reply::ok(openapi::document(server)),
     }
 }
@@ -318,18 +323,19 @@ fn check_state(known: &Known, tenant: Option<&KnownTenant>, found: &Found) -> Re
             false => Ok(()),
         };
     };
-    let may_see_suspended =
+    let sees_all =
         known.caller.roles.iter().any(|role| role == "tenant-admin" || role == "auditor");
+    let may_call =
+        |state: Until| sees_all && matches!(found, Found::Route(route, _) if route.until >= state);
     match own.state.as_str() {
         "active" => Ok(()),
         "provisioning" | "failed" => Err(Refusal::new(
             Code::TenantNotReady,
             "the tenant is not ready yet; ask its operation",
         )),
-        "suspended" => match found {
-            Found::Route(route, _) if may_see_suspended && route.while_suspended => Ok(()),
-            _ => Err(Refusal::new(Code::TenantSuspended, "the tenant is suspended")),
-        },
+        "suspended" if may_call(Until::Suspended) => Ok(()),
+        "suspended" => Err(Refusal::new(Code::TenantSuspended, "the tenant is suspended")),
+        "offboarding" if may_call(Until::Offboarding) => Ok(()),
         "offboarding" => Err(Refusal::new(Code::TenantSuspended, "the tenant is being offboarded")),
         _ => Err(Refusal::new(Code::TenantNotFound, "there is no such tenant")),
     }

@@ -92,7 +92,7 @@ impl<'c> Write<'c> {
                 .and_then(|code| StatusCode::from_u16(code).ok())
                 .unwrap_or(StatusCode::OK),
             body: (!body.is_null()).then_some(body),
-            html: None,
+            raw: None,
             etag: header("etag"),
             location: header("location"),
             cookies: Vec::new(),

@@ -75,6 +75,13 @@ impl Asks for Tenant {
             Tenant::Resume { id, reason } => {
                 calls::post_tenants_tenant_id_resume(id, &calls::Reason { reason })
             }
+            Tenant::Offboard { id, reason, grace_days } => {
+                let grace_days = grace_days.map(i64::from);
+                calls::post_tenants_tenant_id_offboard(id, &calls::Offboard { reason, grace_days })
+            }
+            Tenant::Reinstate { id, reason } => {
+                calls::post_tenants_tenant_id_reinstate(id, &calls::Reason { reason })
+            }
         };
         Ok(Ask { call, columns: TENANTS })
     }

@@ -54,6 +54,21 @@ pub(crate) enum Tenant {
         #[arg(long)]
         reason: String,
     },
+    /// Silence a tenant, and erase it when its grace is over
+    Offboard {
+        id: String,
+        #[arg(long)]
+        reason: String,
+        /// How long it can come back; the setting offboarding.grace_days if it is left out
+        #[arg(long)]
+        grace_days: Option<u16>,
+    },
+    /// Bring a tenant back within its grace
+    Reinstate {
+        id: String,
+        #[arg(long)]
+        reason: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -135,6 +150,17 @@ pub(crate) enum Setting {
 pub(crate) enum Audit {
     /// Whether the log is what was written; exit 1 and the rows if not
     Verify,
+    /// Write the log into a file, one event a line, held against its digest; exit 1 if the log was changed
+    Export {
+        #[arg(long)]
+        out: PathBuf,
+        /// RFC 3339
+        #[arg(long)]
+        from: Option<String>,
+        /// RFC 3339
+        #[arg(long)]
+        to: Option<String>,
+    },
     List {
         #[arg(long)]
         action: Option<String>,

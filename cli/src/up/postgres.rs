@@ -35,7 +35,10 @@ pub(crate) fn start(ground: &Ground) -> Result<bool, Failed> {
     let run = ground.places.run();
     let mut command = ground.command(&binaries.join("postgres"));
     command.arg("-D").arg(&data).arg("-k").arg(&run);
-    for setting in ["listen_addresses=", "unix_socket_permissions=0770", CONNECTIONS_MAX] {
+    // What a tenant that is erased wrote must not come back as a segment of the log that is used again.
+    let settings =
+        ["listen_addresses=", "unix_socket_permissions=0770", "wal_recycle=off", CONNECTIONS_MAX];
+    for setting in settings {
         command.args(["-c", setting]);
     }
     let mut child = ground.spawn("postgres", command)?;
@@ -113,16 +116,20 @@ fn make(ground: &Ground, binaries: &Path) -> Result<(), Failed> {
     command.arg("--pwfile").arg(&password).arg("-D").arg(&partial);
     succeed("initdb", &mut command, "")?;
     let provisioner = ground.secret("provisioner.password", hex)?;
-    // A server of one user reads a statement a line; nothing listens yet.
+    // A server of one user reads a statement a line; nothing listens yet. What is granted here on a function holds in
+    // the databases that are made behind it.
     let statements = format!(
         "CREATE ROLE {PROVISIONER} LOGIN CREATEDB CREATEROLE PASSWORD '{provisioner}'\n\
+         GRANT EXECUTE ON FUNCTION pg_switch_wal() TO {PROVISIONER}\n\
+         DO $$ BEGIN IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'pg_checkpoint') THEN \
+         GRANT pg_checkpoint TO {PROVISIONER}; END IF; END $$\n\
          CREATE DATABASE {DATABASE} OWNER {PROVISIONER}\n\
          REVOKE CONNECT, TEMPORARY ON DATABASE postgres FROM PUBLIC\n\
          REVOKE CONNECT, TEMPORARY ON DATABASE template1 FROM PUBLIC\n\
          GRANT CONNECT ON DATABASE postgres TO {PROVISIONER}\n"
     );
     let mut command = ground.command(&binaries.join("postgres"));
-    command.args(["--single", "-D"]).arg(&partial).arg("postgres");
+    command.args(["--single", "-D"]).arg(&partial).arg("template1");
     let said = succeed("postgres --single", &mut command, &statements)?;
     if let Some(error) =
         said.lines().find(|line| line.contains("ERROR:") || line.contains("FATAL:"))

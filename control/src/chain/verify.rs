@@ -2,7 +2,7 @@
 //! the platform's database knows.
 
 use super::leaf::{COLUMNS, chained};
-use super::{Head, PLATFORM, head};
+use super::{Head, Link, PLATFORM, head};
 use crate::call::{Call, Reply};
 use crate::code::Refusal;
 use crate::sql::{self, Queries, bigint};
@@ -20,7 +20,7 @@ const FINDINGS_MAX: usize = 100;
 /// What was found on the way along a log.
 #[derive(Debug, Default)]
 struct Walk {
-    last: Head,
+    last: Link,
     count: i64,
     tampered: i64,
     findings: Vec<Json>,
@@ -48,7 +48,7 @@ impl Walk {
         } else if seq == known.seq && hash != known.hash {
             self.find("rewritten", seq, Some(&id));
         }
-        (self.last, self.count) = (Head { seq, hash }, self.count + 1);
+        (self.last, self.count) = (Link { seq, hash }, self.count + 1);
     }
 }
 
@@ -69,10 +69,14 @@ pub async fn verify(call: &Call) -> Result<Reply, Stop> {
     Ok(Reply::ok(body))
 }
 
-async fn walk(client: &impl Queries, known: &Head) -> Result<Json, Refusal> {
+/// Goes along a log from the first row that was not removed when its time was over.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) async fn walk(client: &impl Queries, known: &Head) -> Result<Json, Refusal> {
     let statement =
         format!("SELECT {COLUMNS} FROM audit_events WHERE seq > $1 ORDER BY seq LIMIT $2");
-    let mut walk = Walk::default();
+    let mut walk = Walk { last: known.pruned.clone(), ..Walk::default() };
     loop {
         let after = walk.last.seq;
         let rows = client.rows(&statement, &[bigint(&after), bigint(&BATCH)]).await?;

@@ -1,6 +1,7 @@
 //! One operation: what it takes, what it answers, every code that it refuses with.
 
 use super::parameters;
+use crate::audit_exports::NDJSON;
 use crate::code::Code;
 use crate::routes::Route;
 use http::Method;
@@ -143,8 +144,10 @@ fn or_dry(schema: &str) -> Json {
     whole
 }
 
+/// Lines are no JSON document.
 pub(super) fn content(schema: &Json) -> Json {
-    json!({"application/json": {"schema": schema}})
+    let kind = if *schema == reference("AuditLines") { NDJSON } else { "application/json" };
+    json!({kind: {"schema": schema}})
 }
 
 /// The noun of a path: its last segment that is no parameter and no verb.

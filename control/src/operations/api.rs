@@ -62,16 +62,29 @@ async fn visible(call: &Call) -> Result<Operation, Refusal> {
 
 /// `POST /v1/operations/{id}/retry`.
 pub async fn retry(call: &Call) -> Result<Reply, Stop> {
-    change(call, "pending", "provisioning", "operation.retried").await
+    let operation = visible(call).await?;
+    change(call, operation, "pending", "provisioning", "operation.retried").await
 }
 
 /// `POST /v1/operations/{id}/cancel`: what was made is cleaned up; the tenant's id is not used again.
 pub async fn cancel(call: &Call) -> Result<Reply, Stop> {
-    change(call, "cancelled", "destroyed", "operation.cancelled").await
+    let operation = visible(call).await?;
+    if operation.kind == "tenant.offboard" {
+        let message = "an offboarding is not cancelled: reinstate the tenant, or retry";
+        let details = json!({"state": operation.state, "allowed": []});
+        return Err(Refusal::new(Code::InvalidState, message).with(details).into());
+    }
+    change(call, operation, "cancelled", "destroyed", "operation.cancelled").await
 }
 
-async fn change(call: &Call, to: &str, tenant_to: &str, action: &str) -> Result<Reply, Stop> {
-    let operation = visible(call).await?;
+/// `tenant_to` is what becomes of a tenant that was to be made.
+async fn change(
+    call: &Call,
+    operation: Operation,
+    to: &str,
+    tenant_to: &str,
+    action: &str,
+) -> Result<Reply, Stop> {
     let mut conn = call.platform().await?;
     let mut write = Write::begin(call, &mut conn).await?;
     let tenant = operation.tenant_id.clone().unwrap_or_default();
@@ -89,12 +102,14 @@ async fn change(call: &Call, to: &str, tenant_to: &str, action: &str) -> Result<
         store::set_due(&write.tx, &current.id, 0.0).await?;
     }
     store::set_state(&write.tx, &current.id, to, None).await?;
-    tenants::store::set_state(&write.tx, &tenant, tenant_to).await?;
+    if current.kind == "tenant.provision" {
+        tenants::store::set_state(&write.tx, &tenant, tenant_to).await?;
+    }
     let after = store::by_id(&write.tx, &current.id).await?;
     let after = after.ok_or_else(|| Refusal::internal("an operation vanished"))?;
     let event = Event {
         action,
-        tenant_id: Some(&tenant),
+        tenant_id: operation.tenant_id.as_deref(),
         resource: ("operation", &current.id),
         before: before.as_ref().map(|tenant| &tenant.json),
         after: Some(&after.json),

@@ -13,14 +13,11 @@ use tokio_postgres::Row;
 
 type Found<T> = Result<T, tokio_postgres::Error>;
 
-/// Steps of `tenant.provision`, in order.
-pub const PROVISION: [&str; 8] =
-    ["place", "role", "database", "grants", "schema", "defaults", "probe", "activate"];
-
 /// An operation as the API shows it.
 #[derive(Debug)]
 pub struct Operation {
     pub id: String,
+    pub kind: String,
     pub tenant_id: Option<String>,
     pub state: String,
     pub version: i64,
@@ -57,6 +54,7 @@ impl Operation {
         });
         Operation {
             id: text("id").unwrap_or_default(),
+            kind: text("kind").unwrap_or_default(),
             tenant_id: text("tenant_id"),
             state: text("state").unwrap_or_default(),
             version,
@@ -65,20 +63,38 @@ impl Operation {
     }
 }
 
-/// A new provisioning with its steps; answers its id.
-pub async fn insert_provision(
+/// What a new operation is made of.
+#[derive(Debug)]
+pub struct NewOperation<'o> {
+    pub kind: &'o str,
+    /// None is the platform.
+    pub tenant_id: Option<&'o str>,
+    pub steps: &'o [&'o str],
+    /// What is known of its result from the beginning.
+    pub result: Option<Json>,
+}
+
+/// A new operation with its steps; answers its id.
+pub async fn insert(
     client: &impl Queries,
-    tenant_id: &str,
+    new: &NewOperation<'_>,
     origin: &Origin,
 ) -> Found<String> {
     let id = id("op", now_ms());
     let actor = origin.actor.json();
-    let statement = "INSERT INTO operations (id, kind, tenant_id, actor, request_id) VALUES ($1, 'tenant.provision', $2, $3, $4)";
-    let params = [text(&id), text(&tenant_id), jsonb(&actor), text(&origin.request_id)];
+    let statement = "INSERT INTO operations (id, kind, tenant_id, actor, request_id, result) VALUES ($1, $2, $3, $4, $5, $6)";
+    let params = [
+        text(&id),
+        text(&new.kind),
+        text(&new.tenant_id),
+        jsonb(&actor),
+        text(&origin.request_id),
+        jsonb(&new.result),
+    ];
     sql::run(client, statement, &params).await?;
     let statement = "INSERT INTO operation_steps (operation_id, position, name) \
         SELECT $1, position, name FROM unnest($2::text[]) WITH ORDINALITY AS s(name, position)";
-    let steps = PROVISION.map(str::to_owned).to_vec();
+    let steps: Vec<&str> = new.steps.to_vec();
     sql::run(client, statement, &[text(&id), sql::texts(&steps)]).await?;
     Ok(id)
 }
@@ -119,16 +135,30 @@ pub async fn set_state(
     sql::run(client, statement, &[text(&id), text(&state), jsonb(&error)]).await.map(|_| ())
 }
 
+/// It is being worked on, unless somebody gave it up.
+pub async fn begin(client: &impl Queries, id: &str) -> Found<()> {
+    let statement = "UPDATE operations SET state = 'running', version = version + 1, updated_at = now() \
+        WHERE id = $1 AND state = 'pending'";
+    sql::run(client, statement, &[text(&id)]).await.map(|_| ())
+}
+
+/// Adds members to its result.
+pub async fn add_result(client: &impl Queries, id: &str, members: &Json) -> Found<()> {
+    let statement = "UPDATE operations SET result = coalesce(result, '{}') || $2, version = version + 1, updated_at = now() \
+        WHERE id = $1";
+    sql::run(client, statement, &[text(&id), jsonb(members)]).await.map(|_| ())
+}
+
 /// The next try is not before this much time.
 pub async fn set_due(client: &impl Queries, id: &str, after_seconds: f64) -> Found<()> {
     let statement = "UPDATE operations SET due_at = now() + make_interval(secs => $2), updated_at = now() WHERE id = $1";
     sql::run(client, statement, &[text(&id), sql::double(&after_seconds)]).await.map(|_| ())
 }
 
-/// The first step that is not done: its position, name and tries so far.
+/// The first step that is not done of one that is worked on: its position, name and tries so far.
 pub async fn next_step(client: &impl Queries, id: &str) -> Found<Option<(i32, String, i32)>> {
-    let statement = "SELECT position, name, attempts FROM operation_steps WHERE operation_id = $1 AND state <> 'succeeded' \
-        ORDER BY position LIMIT 1";
+    let statement = "SELECT s.position, s.name, s.attempts FROM operation_steps s JOIN operations o ON o.id = s.operation_id \
+        WHERE o.id = $1 AND o.state = 'running' AND s.state <> 'succeeded' ORDER BY s.position LIMIT 1";
     let row = sql::first(client, statement, &[text(&id)]).await?;
     Ok(row.map(|row| (row.get(0), row.get(1), row.get(2))))
 }
@@ -137,6 +167,13 @@ pub async fn begin_step(client: &impl Queries, id: &str, position: i32) -> Found
     let statement = "UPDATE operation_steps SET state = 'running', attempts = attempts + 1, error = NULL, \
         started_at = coalesce(started_at, clock_timestamp()) WHERE operation_id = $1 AND position = $2";
     sql::run(client, statement, &[text(&id), int(&position)]).await.map(|_| ())
+}
+
+/// Nothing went wrong: it is no try.
+pub async fn wait(client: &impl Queries, id: &str, position: i32, seconds: f64) -> Found<()> {
+    let statement = "UPDATE operation_steps SET attempts = greatest(attempts - 1, 0) WHERE operation_id = $1 AND position = $2";
+    sql::run(client, statement, &[text(&id), int(&position)]).await?;
+    set_due(client, id, seconds).await
 }
 
 pub async fn end_step(

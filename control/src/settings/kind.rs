@@ -5,6 +5,11 @@ use crate::publish;
 use serde_json::{Value as Json, json};
 use tollgate_proto::findings::findings;
 
+/// Of `audit.retention_days`.
+pub(super) const RETENTION_DAYS_DEFAULT: i64 = 400;
+/// Of `offboarding.grace_days`.
+pub(super) const GRACE_DAYS_DEFAULT: i64 = 30;
+
 /// What a value may be.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Kind {
@@ -30,9 +35,9 @@ pub(super) struct Setting {
 pub(super) const SETTINGS: &[Setting] = &[
     Setting { key: "api_key.max_age_days", kind: Kind::Days(1, 3650), default: || json!(365), unit: Some("days"), is_tenants: true },
     Setting { key: "api_key.rotation_notice_days", kind: Kind::Days(0, 365), default: || json!(30), unit: Some("days"), is_tenants: true },
-    Setting { key: "audit.retention_days", kind: Kind::Days(90, 36500), default: || json!(400), unit: Some("days"), is_tenants: true },
+    Setting { key: "audit.retention_days", kind: Kind::Days(90, 36500), default: || json!(RETENTION_DAYS_DEFAULT), unit: Some("days"), is_tenants: true },
     Setting { key: "decision.freshness", kind: Kind::OneOf(&["static", "strict"]), default: || json!("static"), unit: None, is_tenants: true },
-    Setting { key: "offboarding.grace_days", kind: Kind::Days(0, 365), default: || json!(30), unit: Some("days"), is_tenants: false },
+    Setting { key: "offboarding.grace_days", kind: Kind::Days(0, 365), default: || json!(GRACE_DAYS_DEFAULT), unit: Some("days"), is_tenants: false },
     Setting { key: "policy.second_person", kind: Kind::Bool, default: || json!(false), unit: None, is_tenants: true },
     Setting { key: "sign_on.required_acr", kind: Kind::Text, default: || Json::Null, unit: None, is_tenants: true },
     Setting { key: "tenant.currency", kind: Kind::Text, default: || json!("EUR"), unit: None, is_tenants: true },

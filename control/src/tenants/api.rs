@@ -6,8 +6,9 @@ use crate::api_keys::format::REFERENCE_CHARS;
 use crate::audit::Event;
 use crate::call::{Call, Reply};
 use crate::code::{Code, Refusal};
-use crate::operations;
+use crate::operations::{self, store::NewOperation};
 use crate::page::Page;
+use crate::provision;
 use crate::random::base62;
 use crate::write::{Stop, Write};
 use http::StatusCode;
@@ -61,8 +62,13 @@ pub async fn create(call: &Call) -> Result<Reply, Stop> {
         };
         return Err(write.refuse(refusal).await);
     }
-    let operation =
-        operations::store::insert_provision(&write.tx, id.as_str(), &call.origin).await?;
+    let new = NewOperation {
+        kind: "tenant.provision",
+        tenant_id: Some(id.as_str()),
+        steps: &provision::STEPS,
+        result: None,
+    };
+    let operation = operations::store::insert(&write.tx, &new, &call.origin).await?;
     let shown = shown(&write, id.as_str(), false).await?;
     let event = Event {
         action: "tenant.created",
@@ -96,7 +102,7 @@ fn within(named: Vec<String>, known: &[String]) -> Result<Vec<String>, Refusal> 
     }
 }
 
-async fn shown(write: &Write<'_>, id: &str, lock: bool) -> Result<Tenant, Refusal> {
+pub(super) async fn shown(write: &Write<'_>, id: &str, lock: bool) -> Result<Tenant, Refusal> {
     let tenant = store::by_id(&write.tx, id, lock).await?;
     tenant.ok_or_else(|| Refusal::new(Code::TenantNotFound, "there is no such tenant"))
 }
@@ -149,7 +155,7 @@ pub async fn update(call: &Call) -> Result<Reply, Stop> {
     let name = name.as_deref().unwrap_or(old_name);
     let labels = merged_labels(&before.json["labels"], &labels)?;
     store::set_names(&write.tx, id, name, &labels).await?;
-    changed(write, "tenant.updated", &before).await
+    changed(write, "tenant.updated", &before, plain).await
 }
 
 #[derive(Deserialize)]
@@ -169,15 +175,8 @@ pub async fn resume(call: &Call) -> Result<Reply, Stop> {
 }
 
 async fn switch(call: &Call, from: &str, to: &str, action: &str) -> Result<Reply, Stop> {
-    let Reason { reason } = call.read()?;
-    if reason.trim().is_empty() || reason.chars().count() > REASON_CHARS_MAX {
-        return Err(Refusal::invalid(
-            "/reason",
-            "1-500 characters",
-            format!("{} characters", reason.chars().count()),
-        )
-        .into());
-    }
+    let Reason { reason: why } = call.read()?;
+    reason(&why)?;
     let id = &call.tenant()?.id;
     let mut conn = call.platform().await?;
     let write = Write::begin(call, &mut conn).await?;
@@ -188,12 +187,30 @@ async fn switch(call: &Call, from: &str, to: &str, action: &str) -> Result<Reply
         return Err(write.refuse(Refusal::new(Code::InvalidState, message).with(details)).await);
     }
     store::set_state(&write.tx, id, to).await?;
-    let reply = changed(write, action, &before).await?;
+    let reply = changed(write, action, &before, plain).await?;
     call.service.to_publish.notify_one();
     Ok(reply)
 }
 
-async fn changed(mut write: Write<'_>, action: &str, before: &Tenant) -> Result<Reply, Stop> {
+pub(super) fn reason(text: &str) -> Result<(), Refusal> {
+    let count = text.chars().count();
+    match text.trim().is_empty() || count > REASON_CHARS_MAX {
+        true => Err(Refusal::invalid("/reason", "1-500 characters", format!("{count} characters"))),
+        false => Ok(()),
+    }
+}
+
+fn plain(tenant: Json, version: i64) -> Reply {
+    Reply::ok(tenant).etag(version)
+}
+
+/// Writes down what became of a tenant, and answers with it.
+pub(super) async fn changed(
+    mut write: Write<'_>,
+    action: &str,
+    before: &Tenant,
+    answer: impl FnOnce(Json, i64) -> Reply,
+) -> Result<Reply, Stop> {
     let id = before.json["id"].as_str().unwrap_or("").to_owned();
     let after = shown(&write, &id, false).await?;
     let event = Event {
@@ -204,5 +221,5 @@ async fn changed(mut write: Write<'_>, action: &str, before: &Tenant) -> Result<
         after: Some(&after.json),
     };
     write.audit(&event).await?;
-    write.finish(Reply::ok(after.json).etag(after.version)).await
+    write.finish(answer(after.json, after.version)).await
 }

@@ -12,7 +12,7 @@ use tokio_postgres::Row;
 type Found<T> = Result<T, tokio_postgres::Error>;
 
 const COLUMNS: &str = "t.id, t.display_name, t.state, t.jurisdictions, t.labels, t.version, \
-    rfc3339(t.created_at) AS created_at, rfc3339(t.updated_at) AS updated_at, c.id AS cluster, c.region";
+    rfc3339(t.created_at) AS created_at, rfc3339(t.updated_at) AS updated_at, c.id AS cluster, c.region, t.certificate";
 const FROM: &str = "FROM tenants t LEFT JOIN placements p ON p.tenant_id = t.id LEFT JOIN clusters c ON c.id = p.cluster_id";
 
 const ORDERS: &[Order] = &[
@@ -35,12 +35,15 @@ impl Tenant {
         let version: i64 = row.get("version");
         let placement =
             text("cluster").map(|cluster| json!({"cluster": cluster, "region": text("region")}));
-        let json = json!({
+        let mut json = json!({
             "id": text("id"), "display_name": text("display_name"), "state": text("state"),
             "jurisdictions": row.get::<_, Vec<String>>("jurisdictions"), "labels": row.get::<_, Json>("labels"),
             "placement": placement, "version": version,
             "created_at": text("created_at"), "updated_at": text("updated_at"),
         });
+        if let Some(certificate) = row.get::<_, Option<Json>>("certificate") {
+            json["certificate"] = certificate;
+        }
         Tenant { json, state: text("state").unwrap_or_default(), version }
     }
 }

@@ -40,10 +40,9 @@ fn shown(reply: Reply, parts: &Parts) -> Response {
         false => (reply.status, reply.body),
     };
     let mut response = json_response(status, body.as_ref());
-    if let Some(html) = reply.html {
-        *response.body_mut() = Body::from(html);
-        let kind = HeaderValue::from_static("text/html; charset=utf-8");
-        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    if let Some((kind, body)) = reply.raw {
+        *response.body_mut() = body;
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     }
     for (name, value) in [(header::ETAG, &reply.etag), (header::LOCATION, &reply.location)] {
         if let Some(value) = value.as_ref().and_then(|value| HeaderValue::from_str(value).ok()) {

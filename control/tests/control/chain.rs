@@ -175,3 +175,84 @@ fn nothing_is_numbered_behind_a_chain_that_is_broken() {
     assert_eq!(found["head"], before["head"]);
     assert!(control.log().contains("the audit chain is broken"), "{}", control.log());
 }
+
+#[test]
+fn the_beginning_of_a_log_goes_when_its_time_is_over_and_the_chain_holds() {
+    let mut control = Control::start();
+    control.tenant("acme");
+    let key = control.key("acme", &["tenant-admin"], &[]);
+    until_numbered(&control, &key);
+    control.kill();
+    // A log that is old: five events of 401 days ago, three of 100, then what comes now.
+    let (database, _) = control.placement("acme");
+    let old = |first: i32, last: i32, days: i32| {
+        format!(
+            "INSERT INTO audit_events (id, at, actor_type, actor_id, action, resource_type, resource_id, outcome, salt) \
+             SELECT 'ev_' || at, now() - interval '{days} days', 'system', 'x', 'x.done', 'x', 'x', 'ok', '' \
+             FROM generate_series({first}, {last}) at"
+        )
+    };
+    for statement in ["DELETE FROM audit_events".to_owned(), old(1, 5, 401), old(6, 8, 100)] {
+        cluster().psql(&database, &statement).unwrap();
+    }
+    control.psql("DELETE FROM audit_heads WHERE tenant_id = 'acme'").unwrap();
+    control.again();
+    // Every start looks at all logs; what had no number by then waits for the next look.
+    until_numbered_behind(&control, &key);
+    control.kill();
+    control.again();
+    let rows = |what: &str| {
+        cluster()
+            .psql(&database, &format!("SELECT count(*) FROM audit_events WHERE {what}"))
+            .unwrap()
+    };
+    let until = |count: &str| {
+        let began = Instant::now();
+        while rows("action = 'x.done'") != count {
+            assert!(began.elapsed() < Duration::from_secs(20), "{count} are to be left");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    until("3");
+    change(&control, &key, 3);
+    let found = until_numbered_behind(&control, &key);
+    assert_eq!((&found["whole"], &found["tampered"]), (&json!(true), &json!(0)), "{found}");
+    let pruned = "/v1/tenants/acme/audit-events?action=audit_log.pruned";
+    let event = control.ask(&key, "GET", pruned, None).json()["data"][0].clone();
+    assert_eq!(
+        (&event["resource"]["id"], &event["actor"]["id"]),
+        (&json!("1-5"), &json!("retention"))
+    );
+    // A tenant may keep less, down to 90 days; the function removes nothing younger, whoever asks.
+    let path = "/v1/tenants/acme/settings/audit.retention_days";
+    for (days, status) in [(89, 422), (90, 200)] {
+        let put =
+            control.ask_with(&key, "PUT", path, "if-match: *\r\n", Some(json!({"value": days})));
+        assert_eq!(put.status, status, "{}", put.text);
+    }
+    control.kill();
+    control.again();
+    until("0");
+    let asked = cluster().psql(&database, "SET ROLE tollgate_tenant; SELECT prune_audit(1000000)");
+    assert!(asked.unwrap().ends_with('0'));
+    let found = until_numbered_behind(&control, &key);
+    assert_eq!((&found["whole"], &found["tampered"]), (&json!(true), &json!(0)), "{found}");
+    // What somebody else removes shows as before.
+    cluster()
+        .psql(&database, "DELETE FROM audit_events WHERE seq = (SELECT min(seq) FROM audit_events)")
+        .unwrap();
+    assert_eq!(verified(&control, &key)["findings"][0]["kind"], "removed");
+}
+
+/// The same for a log whose beginning is gone.
+fn until_numbered_behind(control: &Control, key: &str) -> Json {
+    let began = Instant::now();
+    loop {
+        let found = verified(control, key);
+        if found["waiting"] == 0 {
+            return found;
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "{found}: {}", control.log());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}

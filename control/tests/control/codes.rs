@@ -178,6 +178,19 @@ fn another_master_key_takes_over_without_a_pause() {
         control.ask(&control.admin, "POST", "/v1/identity-providers", Some(provider)).status,
         201
     );
+    // The key that certificates are signed with is made with the first, and goes on.
+    control.tenant("gone");
+    let signer = |control: &Control, tenant: &str| {
+        let body = json!({"reason": "x", "grace_days": 0});
+        let path = format!("/v1/tenants/{tenant}/offboard");
+        let made = control.ask(&control.admin, "POST", &path, Some(body));
+        let path = format!("{}?wait_ms=20000", made.header("location").unwrap());
+        let ended = control.ask(&control.admin, "GET", &path, None).json();
+        assert_eq!(ended["state"], "succeeded", "{ended}");
+        let tombstone = control.ask(&control.admin, "GET", &format!("/v1/tenants/{tenant}"), None);
+        tombstone.json()["certificate"]["jwk"]["x"].as_str().unwrap().to_owned()
+    };
+    let first = signer(&control, "gone");
     let (old, new) = (cluster.folder.join("master.key"), cluster.folder.join("new.key"));
     let make = format!("umask 077; head -c 32 /dev/urandom | base64 > {}", new.display());
     assert!(std::process::Command::new("sh").args(["-c", &make]).status().unwrap().success());
@@ -188,7 +201,7 @@ fn another_master_key_takes_over_without_a_pause() {
     assert_eq!(control.ask(&key, "GET", "/v1/me", None).status, 200, "by the previous key");
     assert_eq!(control.ask(&control.admin, "GET", &cursor, None).status, 200);
     // What is sealed is opened under the old key and sealed under the new one, once.
-    for resealed in ["1 secrets", "0 secrets"] {
+    for resealed in ["2 secrets", "0 secrets"] {
         let rekeyed = control.run(&["rekey"]);
         assert!(rekeyed.status.success(), "{}", String::from_utf8_lossy(&rekeyed.stderr));
         let said = String::from_utf8_lossy(&rekeyed.stdout).into_owned();
@@ -199,4 +212,5 @@ fn another_master_key_takes_over_without_a_pause() {
     control.again();
     assert_eq!(control.ask(&key, "GET", "/v1/me", None).status, 200, "by the new key alone");
     assert_eq!(control.ask(&control.admin, "GET", &cursor, None).code(), "invalid-cursor");
+    assert_eq!(signer(&control, "acme"), first);
 }

@@ -25,6 +25,11 @@ pub(crate) fn check(method: &str, path: &str, answer: &Answer) {
         let code = &content["examples"][answer.code()];
         assert!(code.is_object(), "{route:?} refuses with {}", answer.text);
     }
+    if !response["content"]["application/x-ndjson"].is_null() {
+        let kind = answer.header("content-type");
+        assert_eq!(kind, Some("application/x-ndjson"), "{route:?}");
+        return;
+    }
     if content.is_null() {
         assert_eq!(answer.text, "", "{route:?} {}", answer.status);
         return;

@@ -10,6 +10,7 @@ mod figures;
 mod isolation;
 mod keys;
 mod lists;
+mod offboarding;
 mod oidc;
 mod owasp;
 mod people;

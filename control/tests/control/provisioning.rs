@@ -48,25 +48,38 @@ fn each_step_may_be_killed_behind_its_effect() {
     });
 }
 
-fn killed_behind(step: &str) {
-    let mut control = Control::start();
+/// From now on whoever has done this step waits before it is written down.
+pub(crate) fn hold(control: &Control, step: &str) {
     control.psql(HOLD).unwrap();
     let trigger = format!(
         "CREATE TRIGGER hold BEFORE UPDATE ON operation_steps FOR EACH ROW EXECUTE FUNCTION hold('{step}')"
     );
     control.psql(&trigger).unwrap();
-    let body = json!({"id": "acme", "display_name": "Acme"});
-    let made = control.ask(&control.admin, "POST", "/v1/tenants", Some(body)).json();
+}
+
+pub(crate) fn wait_until_held(control: &Control, step: &str) {
     let held = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()";
     let began = std::time::Instant::now();
     while control.psql(held).unwrap() == "0" {
         assert!(began.elapsed() < crate::service::READY, "{step}: {}", control.log());
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
-    control.kill();
+}
+
+pub(crate) fn let_go(control: &Control) {
     let free = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()";
     control.psql(free).unwrap();
     control.psql("DROP TRIGGER hold ON operation_steps").unwrap();
+}
+
+fn killed_behind(step: &str) {
+    let mut control = Control::start();
+    hold(&control, step);
+    let body = json!({"id": "acme", "display_name": "Acme"});
+    let made = control.ask(&control.admin, "POST", "/v1/tenants", Some(body)).json();
+    wait_until_held(&control, step);
+    control.kill();
+    let_go(&control);
     control.again();
     let path =
         format!("/v1/operations/{}?wait_ms=15000", made["operation"]["id"].as_str().unwrap());
@@ -420,7 +433,7 @@ fn a_database_of_an_older_schema_is_brought_to_head() {
         role_bindings, policy_drafts, policy_versions, limits; \
         DROP INDEX audit_events_tenant, audit_events_actor, audit_events_resource, audit_events_resource_type, \
         audit_events_outcome, audit_events_at, api_keys_search, api_keys_name; \
-        DROP FUNCTION sequence_audit, audit_leaf, audit_part, roles_of, users_with, permissions_of; ALTER TABLE audit_events DROP COLUMN hash; \
+        DROP FUNCTION prune_audit, sequence_audit, audit_leaf, audit_part, roles_of, users_with, permissions_of; ALTER TABLE audit_events DROP COLUMN hash; \
         DROP INDEX audit_events_waiting; \
         DELETE FROM schema_migrations WHERE version > 1; UPDATE tenant_meta SET schema_version = 1";
     cluster().psql(&tenant, older).unwrap();

@@ -47,7 +47,8 @@ impl SigningSecret {
         PublicKey(self.0.verifying_key())
     }
 
-    pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
+    /// The signature of a message (ed25519, RFC 8032).
+    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
         self.0.sign(message).to_bytes()
     }
 }
@@ -69,6 +70,11 @@ impl PublicKey {
     /// The key as PEM.
     pub fn to_pem(&self) -> Option<String> {
         self.0.to_public_key_pem(LineEnding::LF).ok()
+    }
+
+    /// The key itself, as RFC 8032 encodes it.
+    pub fn to_bytes(&self) -> [u8; 32] {
+        self.0.to_bytes()
     }
 
     pub fn id(&self) -> KeyId {

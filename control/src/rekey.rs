@@ -1,0 +1,82 @@
+//! Another master key: what was derived from the one before, or sealed under it, is made anew.
+
+use crate::audit::{Event, Origin, append};
+use crate::migrate::ensure_roles;
+use crate::random::bytes;
+use crate::sealed;
+use crate::secret::{MasterKey, scram_verifier};
+use crate::sign_on::browser::SECRET_LABEL;
+use crate::signing;
+use crate::sql::{self, Queries, literal, quoted, text};
+use tokio_postgres::Client;
+
+/// Sealed columns: table, column, what they are sealed for, the noun of the table; the row's id is the context.
+const SEALED: [(&str, &str, &str, &str); 2] = [
+    ("identity_providers", "client_secret", SECRET_LABEL, "identity-provider"),
+    ("signing_keys", "sealed", signing::LABEL, "signing-key"),
+];
+
+/// Gives every role of requests the password that the master key in use gives; answers how many tenants' roles.
+/// Whoever still holds the key before it goes on until its connections end.
+///
+/// # Errors
+/// Those of the database.
+pub async fn passwords(admin: &Client, master: &MasterKey) -> Result<usize, tokio_postgres::Error> {
+    ensure_roles(admin, master).await?;
+    let statement = "SELECT tenant_id, role_name, generation FROM placements ORDER BY 1";
+    let placed = admin.rows(statement, &[]).await?;
+    for row in &placed {
+        let (tenant, role): (String, String) = (row.get(0), row.get(1));
+        let password = master.database_password(&tenant, row.get(2));
+        let password = literal(&scram_verifier(&password, &bytes()));
+        let set = format!("ALTER ROLE {} PASSWORD {password}", quoted(&role));
+        let is_there = "SELECT FROM pg_roles WHERE rolname = $1";
+        if sql::first(admin, is_there, &[text(&role)]).await?.is_some() {
+            admin.batch_execute(&set).await?;
+        }
+    }
+    Ok(placed.len())
+}
+
+/// Seals everything anew that was sealed under the master key before; answers how many secrets.
+///
+/// # Errors
+/// A sentence: the database, or a secret that none of these keys opens.
+pub async fn reseal(
+    admin: &mut Client,
+    master: &MasterKey,
+    previous: Option<&MasterKey>,
+) -> Result<usize, String> {
+    let said = |error: tokio_postgres::Error| crate::said(&error);
+    let tx = admin.transaction().await.map_err(said)?;
+    let mut count = 0;
+    for (table, column, label, noun) in SEALED {
+        let all = format!(
+            "SELECT id, {column} FROM {table} WHERE {column} IS NOT NULL ORDER BY id FOR UPDATE"
+        );
+        for row in tx.rows(&all, &[]).await.map_err(said)? {
+            let (id, old): (String, Vec<u8>) = (row.get(0), row.get(1));
+            if sealed::open([master], label, &id, &old).is_some() {
+                continue;
+            }
+            let opened = sealed::open(previous, label, &id, &old);
+            let secret = opened.ok_or_else(|| {
+                format!("{column} of {id}: sealed under neither secrets.master_key_file nor previous_master_key_file")
+            })?;
+            let new = sealed::seal(master, label, &id, &secret);
+            let set = format!("UPDATE {table} SET {column} = $2 WHERE id = $1");
+            sql::run(&tx, &set, &[text(&id), sql::bytes(&new)]).await.map_err(said)?;
+            let event = Event {
+                action: "secret.rekeyed",
+                tenant_id: None,
+                resource: (noun, &id),
+                before: None,
+                after: None,
+            };
+            append(&tx, &Origin::system("rekey"), &event).await.map_err(said)?;
+            count += 1;
+        }
+    }
+    tx.commit().await.map_err(said)?;
+    Ok(count)
+}
