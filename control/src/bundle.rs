@@ -1,5 +1,7 @@
 //! A tenant's bundle: the policy in force and its limits, as of one version, and what compiles them.
 
+pub mod signed;
+
 use crate::call::Call;
 use crate::code::Refusal;
 use crate::limits;

@@ -58,6 +58,7 @@ pub mod secret;
 pub mod serve;
 pub mod service;
 pub mod settings;
+pub mod sidecars;
 pub mod sign_on;
 mod signing;
 pub mod spans;

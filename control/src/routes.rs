@@ -5,9 +5,9 @@ use crate::call::{Call, Reply};
 use crate::code::Code;
 use crate::write::Stop;
 use crate::{
-    access, api_keys, audit_events, audit_exports, chain, clusters, groups, identity_providers,
-    limits, me, operations, organisations, policies, role_bindings, roles, settings, tenants,
-    users,
+    access, api_keys, audit_events, audit_exports, bundle, chain, clusters, groups,
+    identity_providers, limits, me, operations, organisations, policies, role_bindings, roles,
+    settings, sidecars, tenants, users,
 };
 use http::Method;
 use std::pin::Pin;
@@ -78,7 +78,7 @@ impl Route {
             Code::RouteNotFound | Code::MethodNotAllowed => false,
             Code::UnsupportedMediaType | Code::MalformedJson => self.body.is_some(),
             Code::InvalidCursor => self.is_list(),
-            Code::NotFound => names_object,
+            Code::NotFound => names_object || self.conflicts.contains(code),
             Code::IfMatchRequired => is_change,
             Code::VersionMismatch => is_change || self.conflicts.contains(code),
             Code::IdempotencyInProgress | Code::IdempotencyMismatch => is_post,
@@ -256,6 +256,10 @@ routes! {
         "Write a limit, whole; in force at once" [] {} "Limit" => 200 "Limit";
     DELETE "/v1/tenants/{tenant_id}/limits/{id}" ["limit:update"] Tenant Active limits::api::delete:
         "Remove a limit; in force at once" [] {} - => 204 "";
+    GET "/v1/tenants/{tenant_id}/bundle" ["bundle:read"] Tenant Active bundle::signed::show:
+        "What sidecars decide by, signed" [] {} - => 200 "Bundle" | NotFound;
+    GET "/v1/sidecars" ["sidecar:read"] Platform Active sidecars::list:
+        "Sidecars that follow this control plane" [] {"created_at"} - => 200 "SidecarList";
     GET "/v1/tenants/{tenant_id}/users" ["user:read"] Tenant Active users::list:
         "All users" ["state" "search"] {"created_at" "display_name"} - => 200 "UserList";
     POST "/v1/tenants/{tenant_id}/users" ["user:create"] Tenant Active users::create:

@@ -162,6 +162,8 @@ pub(super) fn tag(route: &Route) -> &'static str {
         "audit-events",
         "policies",
         "limits",
+        "bundle",
+        "sidecars",
         "identity-providers",
         "organisations",
         "users",

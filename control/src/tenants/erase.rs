@@ -111,11 +111,14 @@ pub(super) async fn forget(job: &Job<'_>) -> Result<(), String> {
     store::add_result(job.platform, &job.operation.id, &members).await.map_err(said)
 }
 
-/// A row that is gone stands in its file until the file is written anew.
+/// A row that is gone stands in its file until the file is written anew, and what was common among the values of a column
+/// in the planner's statistics.
 async fn is_rewritten(admin: &Client) -> bool {
     let mut is_done = admin.batch_execute("SET lock_timeout = '2s'").await.is_ok();
-    for table in ["tenants", "idempotency_keys"] {
-        is_done &= admin.batch_execute(&format!("VACUUM (FULL) {table}")).await.is_ok();
+    for table in ["tenants", "idempotency_keys", "pg_statistic"] {
+        let analyze = if table.starts_with("pg_") { "" } else { ", ANALYZE" };
+        let rewrite = format!("VACUUM (FULL{analyze}) {table}");
+        is_done &= admin.batch_execute(&rewrite).await.is_ok();
     }
     is_done
 }

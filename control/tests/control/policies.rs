@@ -2,9 +2,12 @@
 
 use crate::cluster::cluster;
 use crate::service::{Answer, Control, READY};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value as Json, json};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use tollgate_proto::bundle::{PublicKey, SigningSecret, TrustSet, compile, open};
 
 const MODEL: &str = "[request_definition]\nr = sub, obj, act\n[policy_definition]\np = sub, obj, act\n\
     [policy_effect]\ne = some(where (p.eft == allow))\n[matchers]\n\
@@ -303,4 +306,46 @@ fn a_bundle_that_nobody_told_of_is_published_after_a_restart() {
 fn remove(folder: &Path) {
     std::fs::remove_dir_all(folder).unwrap();
     std::fs::create_dir_all(folder).unwrap();
+}
+
+#[test]
+fn the_bundle_is_what_was_published_under_one_signature() {
+    let world = World::new();
+    is_refused(&world.ask("GET", "/bundle", None), 404, "not-found");
+    assert_eq!(world.draft("\"0\"", BOTH, TESTS).status, 200);
+    let published = world.ask("POST", "/policies/main/publish", None);
+    assert_eq!(published.status, 200, "{}", published.text);
+    let answer = world.ask("GET", "/bundle", None);
+    let shown = answer.json();
+    assert_eq!(shown["version"], published.json()["bundle"]);
+    assert_eq!(answer.header("etag"), Some("\"1\""));
+    let bytes = STANDARD.decode(shown["bundle"].as_str().unwrap()).unwrap();
+    let key = PublicKey::from_pem(shown["public_key"].as_str().unwrap()).unwrap();
+    let trust = TrustSet::new(vec![key]).unwrap();
+    let bundle = open(&bytes, &trust).unwrap();
+    assert_eq!((bundle.manifest.tenant.as_str(), bundle.manifest.seq), ("acme", 1));
+    let state = compile(&bundle, 1).unwrap();
+    assert_eq!(state.name(), "acme");
+    // A byte more or less is another bundle, and so is one of another key.
+    for at in [10, 80, bytes.len() - 1] {
+        let mut changed = bytes.clone();
+        changed[at] ^= 1;
+        assert!(open(&changed, &trust).is_err(), "byte {at}");
+    }
+    let other = TrustSet::new(vec![SigningSecret::from_bytes(&[7; 32]).public()]).unwrap();
+    assert!(open(&bytes, &other).is_err());
+    // A limit is the next.
+    let limit = json!({"meter": "requests", "bucket": {"rate": "1/s", "burst": 1}});
+    assert_eq!(world.at("PUT", "/limits/one", "\"0\"", Some(limit)).status, 200);
+    let next = world.ask("GET", "/bundle", None).json();
+    assert_eq!((&next["version"]["seq"], &next["key_id"]), (&json!(2), &shown["key_id"]));
+    let sections: Vec<&str> = next["sections"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(sections, ["policy", "limits"]);
+    let sidecars = world.control.ask(&world.control.admin, "GET", "/v1/sidecars", None);
+    assert_eq!((sidecars.status, &sidecars.json()["data"]), (200, &json!([])));
 }
