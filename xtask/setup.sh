@@ -85,17 +85,19 @@ if [ "${1:-}" = test ]; then
         }
         rm -rf "$tools/partial"
     fi
-    # The SDKs whose requests are counted, in an environment of their own, made anew when their versions change.
-    sdks="sidecar/tests/sidecar/sdks.txt"
-    if ! cmp -s "$sdks" "$tools/sdks/installed.txt"; then
-        made=yes
-        rm -rf "$tools/sdks"
-        { python3 -m venv "$tools/sdks" && "$tools/sdks/bin/pip" install --quiet --requirement "$sdks" &&
-            cp "$sdks" "$tools/sdks/installed.txt"; } >&2 || {
-            echo "setup: install python3 with venv and pip; tests drive the SDKs of OpenAI and Anthropic with it" >&2
-            exit 2
-        }
-    fi
+    # Programs in Python in environments of their own, made anew when their versions change.
+    for wanted in sdks:sidecar/tests/sidecar/sdks.txt schemathesis:control/tests/control/schemathesis.txt; do
+        home="$tools/${wanted%%:*}" list="${wanted#*:}"
+        if ! cmp -s "$list" "$home/installed.txt"; then
+            made=yes
+            rm -rf "$home"
+            { python3 -m venv "$home" && "$home/bin/pip" install --quiet --requirement "$list" &&
+                cp "$list" "$home/installed.txt"; } >&2 || {
+                echo "setup: install python3 with venv and pip; tests drive the SDKs of OpenAI and Anthropic, and schemathesis with it" >&2
+                exit 2
+            }
+        fi
+    done
     # The identity provider that people sign in at, likewise.
     oidc="control/tests/control/oidc/package.json"
     if ! cmp -s "$oidc" "$tools/oidc/installed.json"; then

@@ -11,15 +11,21 @@ use tokio_postgres::Row;
 pub struct Actor {
     pub kind: &'static str,
     pub id: String,
+    /// Whom a key says that it acts for.
+    pub on_behalf_of: Option<String>,
 }
 
 impl Actor {
+    pub fn new(kind: &'static str, id: &str) -> Actor {
+        Actor { kind, id: id.to_owned(), on_behalf_of: None }
+    }
+
     pub fn system(id: &str) -> Actor {
-        Actor { kind: "system", id: id.to_owned() }
+        Actor::new("system", id)
     }
 
     pub fn json(&self) -> Json {
-        json!({"type": self.kind, "id": self.id, "on_behalf_of": null})
+        json!({"type": self.kind, "id": self.id, "on_behalf_of": self.on_behalf_of})
     }
 }
 
@@ -62,8 +68,8 @@ pub async fn append(
     let changed = changed(event.before, event.after);
     let id = id("ev", now_ms());
     let statement = "INSERT INTO audit_events (id, actor_type, actor_id, tenant_id, action, resource_type, resource_id, \
-        outcome, request_id, trace_id, source_address, changed, salt, before_digest, after_digest) \
-        VALUES ($1, $2, $3, $4, $5, $6, $7, 'ok', $8, $9, $10, $11, $12, $13, $14)";
+        outcome, request_id, trace_id, source_address, changed, salt, before_digest, after_digest, on_behalf_of) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7, 'ok', $8, $9, $10, $11, $12, $13, $14, $15)";
     let params = [
         text(&id),
         text(&origin.actor.kind),
@@ -79,6 +85,7 @@ pub async fn append(
         sql::bytes(&salt),
         sql::bytes(&before),
         sql::bytes(&after),
+        text(&origin.actor.on_behalf_of),
     ];
     sql::run(tx, statement, &params).await.map(|_| ())
 }

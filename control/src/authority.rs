@@ -15,7 +15,7 @@ const FILES: [(&str, &str); 2] = [
 ];
 
 /// Who one is may be asked with any key, whatever its scopes.
-const ALWAYS: Permission = "me";
+pub(crate) const ALWAYS: Permission = "me";
 
 /// Built-in roles that keys of tenants can have, and people but for the last.
 pub(crate) const TENANT_ROLES: [&str; 5] =
@@ -231,6 +231,7 @@ mod tests {
             roles: owned(roles),
             scopes: owned(scopes),
             grants: Vec::new(),
+            on_behalf_of: None,
             signed_in: None,
         }
     }

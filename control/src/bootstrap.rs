@@ -55,10 +55,7 @@ pub async fn run(pools: &Pools, recovery: Option<&str>) -> Result<SecretText, St
         created_by: "bootstrap",
     };
     store::insert(&tx, Table::Platform, &new).await.map_err(said)?;
-    let origin = Origin {
-        actor: Actor { kind: "bootstrap", id: "bootstrap".to_owned() },
-        ..Origin::system("")
-    };
+    let origin = Origin { actor: Actor::new("bootstrap", "bootstrap"), ..Origin::system("") };
     let action = if recovery.is_some() { "api_key.recovered" } else { "api_key.created" };
     let after = json!({"name": name, "roles": roles, "expires_at": expires_at, "reason": recovery});
     let event = Event {

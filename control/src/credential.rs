@@ -52,6 +52,9 @@ pub enum Credential {
     Session(Presented),
 }
 
+/// The scope of keys that may name another user in `X-User-Id`.
+const IMPERSONATE: &str = "user:impersonate";
+
 /// Who calls, for the length of one request.
 #[derive(Debug, Clone)]
 pub struct Caller {
@@ -63,11 +66,18 @@ pub struct Caller {
     pub scopes: Vec<String>,
     /// The permissions of those roles that are the tenant's own.
     pub grants: Vec<String>,
+    /// Whom a key that may impersonate says that it acts for: written down, it gives nothing.
+    pub on_behalf_of: Option<String>,
     /// How a user signed in.
     pub signed_in: Option<SignedIn>,
 }
 
 impl Caller {
+    /// A key whose scopes say so in as many words.
+    pub fn may_impersonate(&self) -> bool {
+        self.kind == CallerKind::ApiKey && self.scopes.iter().any(|scope| scope == IMPERSONATE)
+    }
+
     pub fn tenant(&self) -> Option<&str> {
         match &self.owner {
             Owner::Platform => None,
@@ -228,6 +238,7 @@ fn caller(row: &Row, owner: Owner) -> Result<Caller, Refusal> {
         roles: row.get(2),
         scopes: row.get(3),
         grants: row.get(7),
+        on_behalf_of: None,
         signed_in: None,
     })
 }

@@ -101,7 +101,7 @@ async fn put(
     count: u64,
     tenant: Option<&KnownTenant>,
 ) -> Result<(), String> {
-    let actor = Actor { kind: series.actor.0, id: series.actor.1.clone() };
+    let actor = Actor::new(series.actor.0, &series.actor.1);
     let what = (series.code, series.permission.unwrap_or("credential"));
     let count = i64::try_from(count).unwrap_or(i64::MAX);
     let said = |refusal: crate::code::Refusal| refusal.cause.unwrap_or(refusal.message);

@@ -1,8 +1,9 @@
 //! Every route, its permission and its handler: a route without a permission does not compile.
 
-use crate::authority::Permission;
+use crate::authority::{ALWAYS, Permission};
 use crate::call::{Call, Reply};
 use crate::code::Code;
+use crate::credential::{Caller, CallerKind};
 use crate::write::Stop;
 use crate::{
     access, api_keys, audit_events, audit_exports, bundle, chain, clusters, groups,
@@ -11,6 +12,9 @@ use crate::{
 };
 use http::Method;
 use std::pin::Pin;
+
+/// One user, and what there is of it.
+const ONE_USER: &str = "/v1/tenants/{tenant_id}/users/{id}";
 
 pub type Answered<'c> = Pin<Box<dyn Future<Output = Result<Reply, Stop>> + Send + 'c>>;
 
@@ -63,6 +67,13 @@ impl std::fmt::Debug for Route {
 }
 
 impl Route {
+    /// What a caller needs for it: to read what there is of oneself needs no more than to ask who one is.
+    pub fn permission_for(&self, caller: &Caller, parameters: &[String]) -> Permission {
+        let reads_user = self.method == Method::GET && self.path.starts_with(ONE_USER);
+        let is_own = reads_user && parameters.first() == Some(&caller.id);
+        if is_own && caller.kind == CallerKind::User { ALWAYS } else { self.permission }
+    }
+
     /// Whether it answers a list in pages.
     pub fn is_list(&self) -> bool {
         !self.sorts.is_empty()
@@ -266,6 +277,8 @@ routes! {
         "Know a user before the first sign-in" [] {} "NewUser" => 201 "User" | AlreadyExists;
     GET "/v1/tenants/{tenant_id}/users/{id}" ["user:read"] Tenant Active users::show:
         "One user" [] {} - => 200 "User";
+    GET "/v1/tenants/{tenant_id}/users/{id}/export" ["user:read"] Tenant Active users::export:
+        "All that there is of one user" [] {} - => 200 "UserExport";
     PATCH "/v1/tenants/{tenant_id}/users/{id}" ["user:update"] Tenant Active users::update:
         "Change a user's name or address, disable or enable" [] {} "UserPatch" => 200 "User" | LastAdmin;
     DELETE "/v1/tenants/{tenant_id}/users/{id}" ["user:delete"] Tenant Active users::delete:

@@ -3,15 +3,17 @@
 //! A user is one (issuer, subject); everything that names a person is in the tenant's own database.
 
 use crate::admins::{Admins, Level};
+use crate::audit;
 use crate::call::{Call, Reply};
 use crate::code::{Code, Refusal};
 use crate::listing::{Key, Order};
 use crate::noun::{Noun, Object};
 use crate::random::{id, now_ms};
-use crate::sql::{self, Param, text};
+use crate::sql::{self, Param, Queries, bigint, text};
 use crate::tenants::model::display_name;
 use crate::write::{Stop, Write};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value as Json;
 
 pub(crate) const USER: Noun = Noun {
     name: "user",
@@ -28,6 +30,8 @@ pub(crate) const USER: Noun = Noun {
     searched: &["lower(display_name COLLATE \"C\")", "lower(email COLLATE \"C\")"],
 };
 
+/// The newest that an export of a user names.
+const EVENTS_MAX: i64 = 10_000;
 const STATES: [&str; 2] = ["active", "disabled"];
 /// An issuer's URL and its name for a person, in bytes (OpenID Connect Core 1.0, 2: `sub` has at most 255).
 const IDENTITY_BYTES_MAX: usize = 255;
@@ -95,6 +99,32 @@ pub async fn list(call: &Call) -> Result<Reply, Stop> {
 /// `GET T/users/{id}`.
 pub async fn show(call: &Call) -> Result<Reply, Stop> {
     USER.show(call, &*call.tenant_conn().await?).await
+}
+
+/// `GET T/users/{id}/export`: what a person may ask for (GDPR, article 15), as far as the control plane knows it.
+pub async fn export(call: &Call) -> Result<Reply, Stop> {
+    let conn = call.tenant_conn().await?;
+    let user = USER.find(&*conn, call.parameter(0), false).await?;
+    let statement = "SELECT jsonb_build_object( \
+        'groups', (SELECT coalesce(jsonb_agg(jsonb_build_object('id', g.id, 'display_name', g.display_name, \
+            'since', rfc3339(m.created_at)) ORDER BY g.id), '[]') FROM group_members m JOIN groups g ON g.id = m.group_id \
+            WHERE m.user_id = $1), \
+        'role_bindings', (SELECT coalesce(jsonb_agg(jsonb_build_object('id', b.id, 'role', b.role, \
+            'expires_at', rfc3339(b.expires_at), 'created_at', rfc3339(b.created_at)) ORDER BY b.id), '[]') \
+            FROM role_bindings b WHERE b.subject_id = $1), \
+        'sessions', (SELECT coalesce(jsonb_agg(jsonb_build_object('id', s.id, 'acr', s.acr, \
+            'created_at', rfc3339(s.created_at), 'last_used_at', rfc3339(s.last_used_at), \
+            'expires_at', rfc3339(s.expires_at)) ORDER BY s.id), '[]') FROM sessions s WHERE s.user_id = $1))";
+    let row = sql::first(&*conn, statement, &[text(&user.id)]).await?;
+    let mut whole: Json = row.map_or(Json::Null, |row| row.get(0));
+    let statement = format!(
+        "SELECT {} FROM audit_events WHERE actor_id = $1 OR resource_id = $1 ORDER BY id DESC LIMIT $2",
+        audit::COLUMNS
+    );
+    let events = conn.rows(&statement, &[text(&user.id), bigint(&EVENTS_MAX)]).await?;
+    whole["audit_events"] = events.iter().map(audit::shown).collect();
+    whole["user"] = user.json;
+    Ok(Reply::ok(whole).etag(user.version))
 }
 
 /// `POST T/users`: known before the first sign-in, so that roles can be bound.
@@ -179,7 +209,8 @@ pub async fn sign_out_now(call: &Call) -> Result<Reply, Stop> {
     write.finish(after.reply()).await
 }
 
-/// `DELETE T/users/{id}`: with its memberships, roles and sessions.
+/// `DELETE T/users/{id}`: with its memberships, roles and sessions, and the salts of what was digested about it. The audit
+/// log keeps an id that names nobody any more.
 pub async fn delete(call: &Call) -> Result<Reply, Stop> {
     let mut conn = call.tenant_conn().await?;
     let mut write = Write::begin(call, &mut conn).await?;
@@ -196,5 +227,6 @@ pub async fn delete(call: &Call) -> Result<Reply, Stop> {
     }
     admins.are_left(&write.tx).await?;
     USER.record(&mut write, "user.deleted", Some(&before), None).await?;
+    sql::first(&write.tx, "SELECT forget_salts($1)", &[text(&before.id)]).await?;
     write.finish(Reply::empty()).await
 }

@@ -32,6 +32,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+/// Of whom a key acts for.
+const USER_ID_CHARS_MAX: usize = 128;
 const HTML: &str = "text/html; charset=utf-8";
 
 /// What is known of a request before anything is looked up.
@@ -137,12 +139,12 @@ async fn served(service: &Arc<Service>, asked: &Asked, body: Body) -> Result<Rep
     if is_docs && service.config.api.public_docs {
         return Ok(docs(service, &asked.path));
     }
-    let known = authenticate(service, asked).await?;
+    let mut known = authenticate(service, asked).await?;
     if known.is_session && !asked.parts.method.is_safe() {
         doors::check_origin(service, asked)?;
     }
     let segments = asked.segments.as_deref().unwrap_or_default();
-    check_headers(service, &asked.parts.headers, &known, segments)?;
+    known.caller.on_behalf_of = check_headers(service, &asked.parts.headers, &known, segments)?;
     if is_docs {
         return Ok(docs(service, &asked.path));
     }
@@ -176,10 +178,11 @@ async fn permitted(
         Scope::Platform => None,
         Scope::Own => known.caller.tenant(),
     };
-    let permitted = service.authority.permit(&known.caller, route.permission, object);
+    let permission = route.permission_for(&known.caller, &parameters);
+    let permitted = service.authority.permit(&known.caller, permission, object);
     let permitted = permitted.inspect_err(|refusal| {
         let (caller, own, ip) = (&known.caller, known.own_tenant.as_ref(), asked.address);
-        let (permission, ip) = (Some(route.permission), ip.to_string());
+        let (permission, ip) = (Some(permission), ip.to_string());
         service.denials.of_caller(caller, own, permission, refusal.code, &ip, now_ms());
     })?;
     if service.rates.check_key(&known.caller.id).is_err() {
@@ -211,7 +214,10 @@ async fn permitted(
 
 fn origin(known: &Known, asked: &Asked) -> Origin {
     Origin {
-        actor: Actor { kind: known.caller.kind.name(), id: known.caller.id.clone() },
+        actor: Actor {
+            on_behalf_of: known.caller.on_behalf_of.clone(),
+            ..Actor::new(known.caller.kind.name(), &known.caller.id)
+        },
         request_id: asked.request_id.as_ref().ok().cloned(),
         trace_id: asked.trace_id.clone(),
         source_address: Some(asked.address.to_string()),
@@ -260,13 +266,13 @@ fn unless_too_many(service: &Service, asked: &Asked, refusal: Refusal) -> Refusa
     }
 }
 
-/// Headers that say who is meant must agree with the credential and the path.
+/// Headers that say who is meant must agree with the credential and the path; answers for whom a key acts that may say so.
 fn check_headers(
     service: &Service,
     headers: &HeaderMap,
     known: &Known,
     segments: &[String],
-) -> Result<(), Refusal> {
+) -> Result<Option<String>, Refusal> {
     let text = |name: &'static str| header_text(headers, &HeaderName::from_static(name));
     if text("x-platform-id").is_some_and(|id| id != service.config.platform.id) {
         return Err(Refusal::new(Code::PlatformMismatch, "X-Platform-Id names another platform"));
@@ -284,10 +290,17 @@ fn check_headers(
             ));
         }
     }
-    match text("x-user-id").is_some_and(|id| id != known.caller.id) {
-        true => Err(Refusal::new(Code::UserMismatch, "X-User-Id names somebody else")),
-        false => Ok(()),
+    match text("x-user-id").filter(|id| *id != known.caller.id) {
+        None => Ok(None),
+        Some(user) if known.caller.may_impersonate() && is_name(&user) => Ok(Some(user)),
+        Some(_) => Err(Refusal::new(Code::UserMismatch, "X-User-Id names somebody else")),
     }
+}
+
+/// What can be written down of whom a key acts for.
+fn is_name(user: &str) -> bool {
+    (1..=USER_ID_CHARS_MAX).contains(&user.len())
+        && user.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 fn path_tenant(segments: &[String]) -> Option<&str> {

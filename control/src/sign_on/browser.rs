@@ -225,7 +225,7 @@ pub(crate) async fn callback(
     let identity = Identity::read(&provider, claims, sign_in.organisation.as_deref())?;
     let mut known = super::signed_in(service, &provider, &identity).await?;
     let origin = Origin {
-        actor: crate::audit::Actor { kind: known.caller.kind.name(), id: known.caller.id.clone() },
+        actor: crate::audit::Actor::new(known.caller.kind.name(), &known.caller.id),
         ..origin.clone()
     };
     let secret = session::begin(service, &mut known, &identity, &origin).await?;

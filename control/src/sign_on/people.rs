@@ -83,6 +83,7 @@ fn caller(
         roles,
         scopes: Vec::new(),
         grants,
+        on_behalf_of: None,
         signed_in: Some(SignedIn {
             authenticated_at: at.map(|at| format!("{at:.3}")),
             acr: identity.acr.clone(),

@@ -87,6 +87,7 @@ pub(crate) async fn look_up(service: &Service, presented: &Presented) -> Result<
         roles: row.get("all_roles"),
         scopes: Vec::new(),
         grants: row.get("grants"),
+        on_behalf_of: None,
         signed_in: Some(SignedIn {
             authenticated_at: row.get("authenticated_at"),
             acr: row.get("acr"),
@@ -186,10 +187,8 @@ pub(super) async fn end(
         tx.rollback().await?;
         return Ok(None);
     };
-    let origin = Origin {
-        actor: crate::audit::Actor { kind: CallerKind::User.name(), id: row.get(1) },
-        ..origin
-    };
+    let origin =
+        Origin { actor: crate::audit::Actor::new(CallerKind::User.name(), row.get(1)), ..origin };
     append(&tx, &origin, &event("session.ended", &tenant.id, row.get(0))).await?;
     tx.commit().await?;
     service.noted.note(Some(&tenant.id));

@@ -7,6 +7,7 @@ mod cluster;
 mod codes;
 mod conform;
 mod figures;
+mod fuzzed;
 mod isolation;
 mod keys;
 mod lists;

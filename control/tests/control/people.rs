@@ -1,5 +1,6 @@
 //! Users, groups, role bindings and roles of a tenant's own: who gets what, and when it ends.
 
+use crate::cluster::cluster;
 use crate::service::{Answer, Control};
 use serde_json::{Value as Json, json};
 
@@ -353,4 +354,86 @@ fn somebody_administers_the_tenant_at_all_times() {
         both.into_iter().map(|one| one.join().unwrap()).collect()
     });
     assert!(statuses.contains(&204) && statuses.contains(&409), "{statuses:?}");
+}
+
+#[test]
+fn a_person_is_exported_and_erased_and_the_chain_holds() {
+    let control = Control::start();
+    control.tenant("acme");
+    let admin = |method: &str, path: &str, body: Option<Json>| {
+        let headers = if method == "DELETE" { "if-match: *\r\n" } else { "" };
+        control.ask_with(&control.admin, method, &format!("/v1/tenants/acme{path}"), headers, body)
+    };
+    let alice =
+        json!({"issuer": "https://id.example", "subject": "alice", "email": "alice@example.com"});
+    let made = admin("POST", "/users", Some(alice));
+    let id = made.json()["id"].as_str().unwrap().to_owned();
+    let group = admin("POST", "/groups", Some(json!({"display_name": "Search"}))).json();
+    let member = format!("/groups/{}/members/{id}", group["id"].as_str().unwrap());
+    let put = control.ask_with(
+        &control.admin,
+        "PUT",
+        &format!("/v1/tenants/acme{member}"),
+        "if-match: \"0\"\r\n",
+        None,
+    );
+    assert_eq!(put.status, 200, "{}", put.text);
+    let binding = json!({"subject": {"type": "user", "id": id}, "role": "auditor"});
+    assert_eq!(admin("POST", "/role-bindings", Some(binding)).status, 201);
+    let whole = admin("GET", &format!("/users/{id}/export"), None);
+    assert_eq!(whole.status, 200, "{}", whole.text);
+    let whole = whole.json();
+    assert_eq!(
+        (&whole["user"]["email"], &whole["groups"][0]["display_name"]),
+        (&json!("alice@example.com"), &json!("Search"))
+    );
+    assert_eq!(
+        (&whole["role_bindings"][0]["role"], &whole["sessions"]),
+        (&json!("auditor"), &json!([]))
+    );
+    let events = whole["audit_events"].as_array().unwrap();
+    assert_eq!((events.len(), &events[1]["action"]), (2, &json!("user.created")));
+    let salts =
+        format!("SELECT count(*) FROM audit_events WHERE resource_id = '{id}' AND salt <> ''");
+    let (database, _) = control.placement("acme");
+    assert_eq!(cluster().psql(&database, &salts).unwrap(), "2");
+    assert_eq!(admin("DELETE", &format!("/users/{id}"), None).status, 204);
+    assert_eq!(admin("GET", &format!("/users/{id}/export"), None).status, 404);
+    assert_eq!(cluster().psql(&database, &salts).unwrap(), "0");
+    let rows = "SELECT count(*) FROM audit_events e WHERE e::text LIKE '%alice%'";
+    assert_eq!(cluster().psql(&database, rows).unwrap(), "0");
+    let verified =
+        control.ask(&control.admin, "POST", "/v1/tenants/acme/audit-events/verify", None).json();
+    assert_eq!((&verified["whole"], &verified["tampered"]), (&json!(true), &json!(0)));
+}
+
+#[test]
+fn a_key_says_for_whom_it_acts_only_if_its_scopes_do() {
+    let control = Control::start();
+    control.tenant("acme");
+    let plain = control.key("acme", &["tenant-admin"], &[]);
+    let acting =
+        control.key("acme", &["tenant-admin"], &["user:impersonate", "group:create", "group:read"]);
+    let make = |key: &str, user: &str| {
+        let headers = format!("x-user-id: {user}\r\n");
+        let body = json!({"display_name": "Search"});
+        control.ask_with(key, "POST", "/v1/tenants/acme/groups", &headers, Some(body))
+    };
+    for key in [&plain, &control.admin] {
+        let refused = make(key, "usr_1");
+        assert_eq!((refused.status, refused.code().as_str()), (403, "user-mismatch"));
+    }
+    assert_eq!(make(&acting, "usr_1").status, 201);
+    for wrong in ["a b", &"a".repeat(129)] {
+        assert_eq!(make(&acting, wrong).code(), "user-mismatch", "{wrong}");
+    }
+    // It gives nothing: what the key may not do, nobody may through it.
+    let refused =
+        control.ask_with(&acting, "GET", "/v1/tenants/acme/users", "x-user-id: usr_1\r\n", None);
+    assert_eq!(refused.code(), "forbidden");
+    let events = control
+        .ask(&plain, "GET", "/v1/tenants/acme/audit-events?action=group.created", None)
+        .json();
+    assert_eq!(events["data"][0]["actor"]["on_behalf_of"], "usr_1");
+    assert_eq!(events["data"][0]["actor"]["type"], "api-key");
 }

@@ -433,7 +433,7 @@ fn a_database_of_an_older_schema_is_brought_to_head() {
         role_bindings, policy_drafts, policy_versions, limits; \
         DROP INDEX audit_events_tenant, audit_events_actor, audit_events_resource, audit_events_resource_type, \
         audit_events_outcome, audit_events_at, api_keys_search, api_keys_name; \
-        DROP FUNCTION prune_audit, sequence_audit, audit_leaf, audit_part, roles_of, users_with, permissions_of; ALTER TABLE audit_events DROP COLUMN hash; \
+        DROP FUNCTION forget_salts, prune_audit, sequence_audit, audit_leaf, audit_part, roles_of, users_with, permissions_of; ALTER TABLE audit_events DROP COLUMN hash; \
         DROP INDEX audit_events_waiting; \
         DELETE FROM schema_migrations WHERE version > 1; UPDATE tenant_meta SET schema_version = 1";
     cluster().psql(&tenant, older).unwrap();

@@ -91,6 +91,19 @@ fn whoever_comes_with_a_good_token_is_a_user_of_the_organisations_tenant() {
         .platform("GET", "/v1/tenants/acme/audit-events?action=user.created", Json::Null)
         .json();
     assert_eq!(events["data"][0]["actor"]["id"], "sign-on");
+    // What there is of oneself may be read by whoever it is, and by nobody else without the right.
+    let own = |rest: &str| format!("/v1/tenants/acme/users/{rest}");
+    let read = world.control.ask(&alice, "GET", &own(&user), None);
+    assert_eq!((read.status, &read.json()["subject"]), (200, &json!("alice")), "{}", read.text);
+    assert_eq!(world.control.ask(&alice, "GET", &own(&format!("{user}/export")), None).status, 200);
+    let carol = world.me(&world.token("carol", &json!({}))).json()["subject"]["id"].clone();
+    let carol = carol.as_str().unwrap().to_owned();
+    for path in [own(&carol), own(&format!("{carol}/export"))] {
+        is_refused(&world.control.ask(&alice, "GET", &path, None), 403, "forbidden");
+    }
+    let renamed = Some(json!({"display_name": "A"}));
+    let renamed = world.control.ask_with(&alice, "PATCH", &own(&user), "if-match: *\r\n", renamed);
+    is_refused(&renamed, 403, "forbidden");
     // A role that is bound holds with the next call, and so does one that the provider gives.
     is_refused(&world.control.ask(&alice, "GET", "/v1/tenants/acme/users", None), 403, "forbidden");
     let binding = json!({"subject": {"type": "user", "id": user}, "role": "auditor"});
