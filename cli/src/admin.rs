@@ -5,9 +5,11 @@
 mod asks;
 mod commands;
 mod export;
+mod fleet;
 mod people;
 
 pub(crate) use commands::{Audit, Key, Limit, Operation, Policy, Setting, Tenant};
+pub(crate) use fleet::{Idp, Migration};
 pub(crate) use people::{Access, Binding, Group, Role, User};
 
 use crate::api::calls::{self, Call};

@@ -99,6 +99,10 @@ enum Command {
     Audit(admin::Arguments<admin::Audit>),
     /// A tenant's limits: a change is in force at once
     Limit(admin::Arguments<admin::Limit>),
+    /// Identity providers whose people sign in, and organisations that are linked to tenants
+    Idp(admin::Arguments<admin::Idp>),
+    /// Migrations of the tenants' databases
+    Migration(admin::Arguments<admin::Migration>),
     /// The people of a tenant
     User(admin::Arguments<admin::User>),
     /// Groups of users
@@ -161,6 +165,8 @@ fn main() -> std::process::ExitCode {
         Command::Key(arguments) => admin::run(&places, &arguments),
         Command::Setting(arguments) => admin::run(&places, &arguments),
         Command::Limit(arguments) => admin::run(&places, &arguments),
+        Command::Idp(arguments) => admin::run(&places, &arguments),
+        Command::Migration(arguments) => admin::run(&places, &arguments),
         Command::User(arguments) => admin::run(&places, &arguments),
         Command::Group(arguments) => admin::run(&places, &arguments),
         Command::Role(arguments) => admin::run(&places, &arguments),

@@ -28,6 +28,7 @@ pub mod copies;
 pub mod credential;
 pub mod database;
 pub mod denials;
+pub mod fleet;
 pub mod floods;
 pub mod groups;
 pub mod identity_providers;

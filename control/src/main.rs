@@ -7,10 +7,13 @@ use std::io::{IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use tollgate_control::code::Refusal;
 use tollgate_control::config::Config;
 use tollgate_control::database::Addresses;
+use tollgate_control::operations::work;
 use tollgate_control::secret::MasterKey;
-use tollgate_control::{bootstrap, migrate, rekey, serve};
+use tollgate_control::service::Service;
+use tollgate_control::{bootstrap, fleet, migrate, rekey, serve};
 
 /// It ran and the answer is no; usage; the database cannot be reached; the configuration does not load.
 const NO: u8 = 1;
@@ -107,7 +110,16 @@ async fn migrated(config: &Config, plan: bool) -> Result<(), String> {
         print!("{}", migrate::plan(&admin).await.map_err(|error| error.to_string())?);
         return Ok(());
     }
-    serve::prepare(config).await.map(|_| ())
+    let said = |refusal: Refusal| refusal.cause.unwrap_or(refusal.message);
+    let pools = serve::prepare(config).await?;
+    let Some(id) = fleet::ensure(&pools).await.map_err(said)? else { return Ok(()) };
+    let service = Service::new(config.clone(), pools)?;
+    let ended = work::until_ended(&service, &id).await.map_err(said)?;
+    println!("{}", ended.json);
+    match ended.state.as_str() {
+        "succeeded" => Ok(()),
+        state => Err(format!("the migration {id} is {state}: {}", ended.json["error"])),
+    }
 }
 
 async fn admin(config: &Config) -> Result<tokio_postgres::Client, String> {

@@ -27,7 +27,7 @@ macro_rules! migrations {
     };
 }
 
-const PLATFORM: &[Migration] = migrations!("platform": "0001_platform" "0002_copies_and_tables" "0003_search" "0004_published_bundles" "0005_audit_chain" "0006_sign_on" "0007_sessions" "0008_offboarding" "0009_retention");
+const PLATFORM: &[Migration] = migrations!("platform": "0001_platform" "0002_copies_and_tables" "0003_search" "0004_published_bundles" "0005_audit_chain" "0006_sign_on" "0007_sessions" "0008_offboarding" "0009_retention" "0010_fleet");
 const TENANT: &[Migration] = migrations!("tenant": "0001_tenant" "0002_tables" "0003_search" "0004_configuration" "0005_audit_chain" "0006_people" "0007_sign_on" "0008_sessions" "0009_retention" "0010_erasure");
 
 /// The version that a tenant's database should have.
@@ -45,7 +45,7 @@ pub fn template_name() -> String {
     format!("tollgate_template_{hex}")
 }
 
-/// Brings roles, platform database and template to head. Safe to run twice, also at once.
+/// Brings roles, platform database and template to head; tenants' databases are the fleet's (`fleet`). Safe to run twice, also at once.
 ///
 /// # Errors
 /// A sentence; nothing is half done: each migration is one transaction.
@@ -69,11 +69,6 @@ pub async fn run(addresses: &Addresses, master: &MasterKey) -> Result<(), String
     admin.batch_execute(&close).await.map_err(said)?;
     apply(&admin, PLATFORM).await?;
     ensure_template(addresses, &admin).await?;
-    let mut admin = admin;
-    for (tenant, database) in behind(&admin).await.map_err(said)? {
-        let found = bring_to_head(addresses, &mut admin, &tenant, &database).await;
-        found.map_err(|error| format!("the database of the tenant `{tenant}`: {error}"))?;
-    }
     Ok(())
 }
 
@@ -94,6 +89,8 @@ pub(crate) async fn bring_to_head(
 ) -> Result<(), String> {
     let said = |error: tokio_postgres::Error| crate::said(&error);
     let mut inside = addresses.admin(database).await.map_err(said)?;
+    // Whoever waits for a table stops everybody behind it: it is tried again later.
+    inside.batch_execute("SET lock_timeout = '2s'").await.map_err(said)?;
     apply(&inside, TENANT).await?;
     let version = tenant_schema_version();
     let event = |resource| Event {

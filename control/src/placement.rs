@@ -13,6 +13,8 @@ pub struct Placement {
     pub database: String,
     pub role: String,
     pub generation: i32,
+    /// What its database is at.
+    pub schema_version: i32,
 }
 
 /// A tenant as the platform knows it.
@@ -74,7 +76,7 @@ impl Hints {
 /// The organisation of a provider whose people all belong to one tenant.
 pub(crate) const EVERYBODY: &str = "*";
 
-const KNOWN: &str = "SELECT t.id, t.state, t.key_reference, p.database_name, p.role_name, p.generation \
+const KNOWN: &str = "SELECT t.id, t.state, t.key_reference, p.database_name, p.role_name, p.generation, p.schema_version \
     FROM tenants t LEFT JOIN placements p ON p.tenant_id = t.id";
 
 impl KnownTenant {
@@ -130,6 +132,7 @@ impl KnownTenant {
             database,
             role: row.get(4),
             generation: row.get(5),
+            schema_version: row.get(6),
         });
         KnownTenant { id: row.get(0), state: row.get(1), key_reference: row.get(2), placement }
     }

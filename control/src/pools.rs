@@ -16,6 +16,7 @@ pub use session::Tx;
 
 use crate::code::{Code, Refusal};
 use crate::database::{Addresses, PLATFORM_ROLE, platform_password};
+use crate::migrate::tenant_schema_version;
 use crate::placement::{Hints, VerifiedTenant};
 use crate::planted::planted;
 use crate::secret::{MasterKey, SecretText};
@@ -163,6 +164,13 @@ impl Pools {
     }
 
     async fn checked_out(&self, tenant: &VerifiedTenant) -> Result<Conn, Refusal> {
+        let (found, wanted) = (tenant.placement().schema_version, tenant_schema_version());
+        if found < wanted && !tenant.is_being_provisioned() {
+            let cause = format!(
+                "a tenant's database has schema {found}, this needs {wanted}; a migration brings it there"
+            );
+            return Err(Refusal::unavailable(cause));
+        }
         let pool = self.pool_of(tenant);
         let place = self.place(&pool).await?;
         if let Some(idle) = pool.take_idle() {

@@ -6,7 +6,7 @@ use crate::code::Code;
 use crate::credential::{Caller, CallerKind};
 use crate::write::Stop;
 use crate::{
-    access, api_keys, audit_events, audit_exports, bundle, chain, clusters, groups,
+    access, api_keys, audit_events, audit_exports, bundle, chain, clusters, fleet, groups,
     identity_providers, limits, me, operations, organisations, policies, role_bindings, roles,
     settings, sidecars, tenants, users,
 };
@@ -269,6 +269,16 @@ routes! {
         "Remove a limit; in force at once" [] {} - => 204 "";
     GET "/v1/tenants/{tenant_id}/bundle" ["bundle:read"] Tenant Active bundle::signed::show:
         "What sidecars decide by, signed" [] {} - => 200 "Bundle" | NotFound;
+    GET "/v1/migrations" ["migration:read"] Platform Active fleet::list:
+        "Migrations of tenants' databases" [] {"created_at"} - => 200 "MigrationList";
+    POST "/v1/migrations" ["migration:update"] Platform Active fleet::create:
+        "Bring every tenant's database to this program's schema" [] {} - => 202 "Migration";
+    GET "/v1/migrations/{id}" ["migration:read"] Platform Active fleet::show:
+        "One migration" [] {} - => 200 "Migration";
+    POST "/v1/migrations/{id}/pause" ["migration:update"] Platform Active fleet::pause:
+        "Begin no further tenant" [] {} - => 200 "Migration" | InvalidState;
+    POST "/v1/migrations/{id}/resume" ["migration:update"] Platform Active fleet::resume:
+        "Go on" [] {} - => 200 "Migration" | InvalidState;
     GET "/v1/sidecars" ["sidecar:read"] Platform Active sidecars::list:
         "Sidecars that follow this control plane" [] {"created_at"} - => 200 "SidecarList";
     GET "/v1/tenants/{tenant_id}/users" ["user:read"] Tenant Active users::list:

@@ -164,6 +164,7 @@ pub(super) fn tag(route: &Route) -> &'static str {
         "limits",
         "bundle",
         "sidecars",
+        "migrations",
         "identity-providers",
         "organisations",
         "users",

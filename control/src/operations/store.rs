@@ -46,9 +46,14 @@ impl Operation {
             .filter(|step| step["state"] == "succeeded")
             .count();
         let version: i64 = row.get("version");
+        let result = json("result");
+        // Of a migration: tenants.
+        let progress = result.as_ref().map(|result| result["progress"].clone());
+        let progress = progress.filter(|progress| !progress.is_null());
+        let progress = progress.unwrap_or_else(|| json!({"done": done, "total": all}));
         let shown = json!({
             "id": text("id"), "kind": text("kind"), "tenant_id": text("tenant_id"), "state": text("state"),
-            "steps": steps, "progress": {"done": done, "total": all}, "result": json("result"), "error": json("error"),
+            "steps": steps, "progress": progress, "result": result, "error": json("error"),
             "actor": json("actor"), "request_id": text("request_id"), "version": version,
             "created_at": text("created_at"), "updated_at": text("updated_at"),
         });
@@ -116,6 +121,13 @@ pub async fn list(
     listing.only("o.tenant_id = {}", tenant.map(|tenant| text(tenant)));
     listing.only("o.state = {}", state.map(|state| text(state)));
     listing.search(page, &["o.tenant_id COLLATE \"C\""]);
+    listing.answer(page, conn, |row| Operation::of(row).json).await
+}
+
+/// Those of one kind, oldest first; served by `operations_kind`.
+pub async fn list_of_kind(conn: &Conn, page: &Page<'_>, kind: &str) -> Result<Reply, Stop> {
+    let mut listing = Listing::new(COLUMNS, FROM, ORDERS);
+    listing.only("o.kind = {}", Some(text(&kind)));
     listing.answer(page, conn, |row| Operation::of(row).json).await
 }
 

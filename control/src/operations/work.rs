@@ -9,6 +9,7 @@ use super::store::{self, Operation};
 use crate::audit::{Event, Origin, append};
 use crate::audit_exports;
 use crate::code::Refusal;
+use crate::fleet;
 use crate::lease::Lease;
 use crate::placement::{KnownTenant, Placement};
 use crate::pools::{Conn, TenantConn, Tx};
@@ -59,6 +60,22 @@ pub async fn work(service: Arc<Service>) {
         }
         if let Err(refusal) = look(&service, &workers).await {
             tracing::warn!(cause = refused(refusal), "operations wait for the database");
+        }
+    }
+}
+
+/// Works on one operation alone until it has ended; answers how.
+///
+/// # Errors
+/// Those of the database.
+pub async fn until_ended(service: &Service, id: &str) -> Result<Operation, Refusal> {
+    let holder = base32(NAME_CHARS);
+    loop {
+        drive(service, &holder, id).await?;
+        let now = store::by_id(&service.pools.platform().await?, id).await?;
+        match now.filter(|now| !matches!(now.state.as_str(), "pending" | "running")) {
+            Some(ended) => return Ok(ended),
+            None => tokio::time::sleep(LOOK_INTERVAL).await,
         }
     }
 }
@@ -145,6 +162,7 @@ impl Job<'_> {
         match self.operation.kind.as_str() {
             "tenant.provision" => provision::step(self, name).await,
             "tenant.offboard" => offboard::step(self, name).await,
+            fleet::KIND => fleet::step(self, name).await,
             "audit.export" => audit_exports::step(self, name).await,
             other => Err(format!("unknown kind of operation `{other}`")),
         }

@@ -7,6 +7,7 @@ mod cluster;
 mod codes;
 mod conform;
 mod figures;
+mod fleet;
 mod fuzzed;
 mod isolation;
 mod keys;

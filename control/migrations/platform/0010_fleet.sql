@@ -1,0 +1,3 @@
+-- Operations of one kind are listed by their id.
+
+CREATE INDEX operations_kind ON operations (kind, id);
