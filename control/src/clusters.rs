@@ -1,25 +1,164 @@
-//! Clusters: where tenants' databases can be. Read only, until there is more than the first.
+//! Clusters: where tenants' databases can be. The first holds the platform's database too; others are added with an address,
+//! and made ready (roles, template) before a tenant is placed there.
 
 use crate::call::{Call, Reply};
-use crate::page::Page;
-use crate::sql::Queries;
-use crate::write::Stop;
+use crate::code::{Code, Refusal};
+use crate::database::Addresses;
+use crate::listing::{Key, Order};
+use crate::migrate;
+use crate::noun::Noun;
+use crate::sealed;
+use crate::sql::{self, bytes, int, text};
+use crate::tenants::model::TenantId;
+use crate::write::{Stop, Write};
+use serde::Deserialize;
 use serde_json::json;
+use std::time::Duration;
+
+const CLUSTER: Noun = Noun {
+    name: "cluster",
+    columns: "id, version, jsonb_build_object('id', id, 'region', region, 'jurisdiction', jurisdiction, 'state', state, \
+        'tenants_max', tenants_max, 'is_platforms', address IS NULL, 'version', version, \
+        'tenants', (SELECT count(*) FROM placements p WHERE p.cluster_id = clusters.id), \
+        'created_at', rfc3339(created_at), 'updated_at', rfc3339(updated_at)) AS object",
+    from: "FROM clusters",
+    id: "id",
+    orders: &[Order { name: "id", key: Key::Unique("id") }],
+    searched: &["id COLLATE \"C\""],
+};
+
+/// What addresses are sealed for.
+pub(crate) const LABEL: &str = "cluster-addresses";
+const STATES: [&str; 3] = ["active", "full", "retired"];
+const NAME_CHARS_MAX: usize = 40;
+const ADDRESS_BYTES_MAX: usize = 2_000;
+const TENANTS_DEFAULT: i32 = 1_000;
+const TENANTS_MAX: i32 = 100_000;
+/// A cluster that takes longer to be made ready is not.
+const PREPARE_TIMEOUT: Duration = Duration::from_secs(20);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct New {
+    id: String,
+    region: String,
+    jurisdiction: String,
+    url: String,
+    direct_url: Option<String>,
+    tenants_max: Option<i32>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Patch {
+    state: Option<String>,
+    tenants_max: Option<i32>,
+    url: Option<String>,
+    direct_url: Option<String>,
+}
 
 /// `GET /v1/clusters`.
 pub async fn list(call: &Call) -> Result<Reply, Stop> {
-    let page = Page::read(call)?;
-    let statement = "SELECT c.id, c.region, c.jurisdiction, c.state, c.tenants_max, c.version, rfc3339(c.created_at), \
-        (SELECT count(*) FROM placements p WHERE p.cluster_id = c.id) FROM clusters c";
-    let rows = call.platform().await?.rows(statement, &[]).await?;
-    let items = rows.iter().map(|row| {
-        let text = |at: usize| row.get::<_, String>(at);
-        let item = json!({
-            "id": text(0), "region": text(1), "jurisdiction": text(2), "state": text(3),
-            "tenants_max": row.get::<_, i32>(4), "version": row.get::<_, i64>(5), "created_at": text(6),
-            "tenants": row.get::<_, i64>(7),
-        });
-        (text(0), item)
-    });
-    Ok(page.reply_of(items))
+    CLUSTER.list(call, &call.platform().await?, Vec::new()).await
+}
+
+/// `GET /v1/clusters/{id}`.
+pub async fn show(call: &Call) -> Result<Reply, Stop> {
+    CLUSTER.show(call, &call.platform().await?).await
+}
+
+/// `POST /v1/clusters`: reached, made ready, then known.
+pub async fn create(call: &Call) -> Result<Reply, Stop> {
+    let new: New = call.read()?;
+    TenantId::read(&new.id, true)?;
+    name("/region", &new.region)?;
+    name("/jurisdiction", &new.jurisdiction)?;
+    let most = tenants_max(new.tenants_max)?.unwrap_or(TENANTS_DEFAULT);
+    let address = prepared(call, &new.id, (&new.url, new.direct_url.as_deref())).await?;
+    let mut conn = call.platform().await?;
+    let mut write = Write::begin(call, &mut conn).await?;
+    let statement = "INSERT INTO clusters (id, region, jurisdiction, tenants_max, address) VALUES ($1, $2, $3, $4, $5) \
+        ON CONFLICT (id) DO NOTHING";
+    let params =
+        [text(&new.id), text(&new.region), text(&new.jurisdiction), int(&most), bytes(&address)];
+    if sql::run(&write.tx, statement, &params).await? == 0 {
+        let message = format!("the cluster `{}` is known already", new.id);
+        return Err(write.refuse(Refusal::new(Code::AlreadyExists, message)).await);
+    }
+    let made = CLUSTER.find(&write.tx, &new.id, false).await?;
+    CLUSTER.record(&mut write, "cluster.created", None, Some(&made)).await?;
+    write.finish(made.made(call)).await
+}
+
+/// `PATCH /v1/clusters/{id}`: where it is and whose law holds there never change.
+pub async fn update(call: &Call) -> Result<Reply, Stop> {
+    let patch: Patch = call.read()?;
+    if let Some(state) = patch.state.as_deref().filter(|state| !STATES.contains(state)) {
+        return Err(Refusal::invalid("/state", "active, full or retired", state).into());
+    }
+    tenants_max(patch.tenants_max)?;
+    let address = match (&patch.url, &patch.direct_url) {
+        (Some(url), direct) => {
+            Some(prepared(call, call.parameter(0), (url, direct.as_deref())).await?)
+        }
+        (None, Some(_)) => {
+            let expected = "the same with `url`: both are kept as one";
+            return Err(Refusal::invalid("/direct_url", expected, "`direct_url` alone").into());
+        }
+        (None, None) => None,
+    };
+    let mut conn = call.platform().await?;
+    let mut write = Write::begin(call, &mut conn).await?;
+    let before = CLUSTER.find(&write.tx, call.parameter(0), true).await?;
+    call.match_version(before.version)?;
+    if address.is_some() && before.json["is_platforms"] == true {
+        let expected = "no address: that of the platform's own cluster is `database.url`";
+        return Err(write.refuse(Refusal::invalid("/url", expected, "an address")).await);
+    }
+    let statement = "UPDATE clusters SET state = coalesce($2, state), tenants_max = coalesce($3, tenants_max), \
+        address = coalesce($4, address), version = version + 1, updated_at = now() WHERE id = $1";
+    let params = [text(&before.id), text(&patch.state), int(&patch.tenants_max), bytes(&address)];
+    sql::run(&write.tx, statement, &params).await?;
+    let after = CLUSTER.find(&write.tx, &before.id, false).await?;
+    CLUSTER.record(&mut write, "cluster.updated", Some(&before), Some(&after)).await?;
+    write.finish(after.reply()).await
+}
+
+fn name(pointer: &str, value: &str) -> Result<(), Refusal> {
+    let is_right = (1..=NAME_CHARS_MAX).contains(&value.chars().count())
+        && !value.chars().any(|letter| letter.is_control() || letter.is_whitespace());
+    match is_right {
+        true => Ok(()),
+        false => Err(Refusal::invalid(pointer, "1-40 characters without blanks", value)),
+    }
+}
+
+fn tenants_max(most: Option<i32>) -> Result<Option<i32>, Refusal> {
+    match most.filter(|most| !(1..=TENANTS_MAX).contains(most)) {
+        None => Ok(most),
+        Some(other) => {
+            let expected = format!("1 to {TENANTS_MAX} tenants");
+            Err(Refusal::invalid("/tenants_max", &expected, other.to_string()))
+        }
+    }
+}
+
+/// The address of a cluster that is ready, sealed.
+async fn prepared(
+    call: &Call,
+    id: &str,
+    (url, direct_url): (&str, Option<&str>),
+) -> Result<Vec<u8>, Refusal> {
+    let refuse = |got: &str| {
+        Refusal::invalid("/url", "postgres://user:password@host/database that can be reached", got)
+    };
+    if [Some(url), direct_url].into_iter().flatten().any(|url| url.len() > ADDRESS_BYTES_MAX) {
+        return Err(refuse("a longer text"));
+    }
+    let addresses = Addresses::read(url, direct_url).map_err(|_| refuse("no such address"))?;
+    let ready = tokio::time::timeout(PREPARE_TIMEOUT, migrate::prepare_cluster(&addresses)).await;
+    // What Postgres says holds no password.
+    ready.map_err(|_| refuse("one that does not answer"))?.map_err(|error| refuse(&error))?;
+    let text = json!({"url": url, "direct_url": direct_url}).to_string();
+    Ok(sealed::seal(call.service.pools.master(), LABEL, id, text.as_bytes()))
 }

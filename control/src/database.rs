@@ -1,6 +1,7 @@
 //! Connections to Postgres: as the role that provisions, as the platform's role, as one tenant's role.
 
 use crate::secret::{MasterKey, SecretText};
+use serde_json::Value as Json;
 use tokio_postgres::config::Host;
 use tokio_postgres::{Client, Config, NoTls};
 
@@ -37,6 +38,12 @@ impl Addresses {
             true => Err("database.url: expected a database, the platform's".to_owned()),
             false => Ok(Addresses { requests, direct, platform_database: database }),
         }
+    }
+
+    /// Those that stand in what was sealed.
+    pub(crate) fn unsealed(opened: &[u8]) -> Option<Addresses> {
+        let both: Json = serde_json::from_slice(opened).ok()?;
+        Addresses::read(both["url"].as_str()?, both["direct_url"].as_str()).ok()
     }
 
     pub fn platform_database(&self) -> &str {

@@ -12,11 +12,13 @@ use crate::migrate::{bring_to_head, tenant_schema_version};
 use crate::operations::store::{self, NewOperation, Operation};
 use crate::operations::work::{Job, Step, refused, said};
 use crate::page::Page;
+use crate::placement::Cluster;
 use crate::pools::{Conn, Pools};
 use crate::sql::{self, Queries, bigint, int, text, texts};
 use crate::write::{Stop, Write};
 use http::StatusCode;
 use serde_json::{Value as Json, json};
+use tokio_postgres::Row;
 
 pub(crate) const KIND: &str = "migration";
 /// Stages, in order, and which part of the fleet is at head behind each.
@@ -140,34 +142,43 @@ pub(crate) async fn step(job: &Job<'_>, name: &str) -> Result<Step, String> {
     Ok(Step::Done)
 }
 
+/// A tenant that is behind, and where its database is.
+struct Behind {
+    tenant: String,
+    cluster: Cluster,
+    database: String,
+}
+
 /// The next tenants, those with the label `canary` first.
-async fn next(
-    platform: &Conn,
-    failed: &[String],
-    most: i64,
-) -> Result<Vec<(String, String)>, String> {
+async fn next(platform: &Conn, failed: &[String], most: i64) -> Result<Vec<Behind>, String> {
     let statement = format!(
-        "SELECT t.id, p.database_name {BEHIND} AND t.id <> ALL ($2) \
+        "SELECT t.id, p.cluster_id, (SELECT address FROM clusters c WHERE c.id = p.cluster_id), p.database_name {BEHIND} AND t.id <> ALL ($2) \
          ORDER BY t.labels ->> 'canary' = 'true' DESC NULLS LAST, t.id LIMIT $3"
     );
     let (head, failed) = (tenant_schema_version(), failed.to_vec());
     let params = [int(&head), texts(&failed), bigint(&most)];
     let rows = platform.rows(&statement, &params).await.map_err(said)?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    let behind = |row: &Row| Behind {
+        tenant: row.get(0),
+        cluster: Cluster { id: row.get(1), address: row.get(2) },
+        database: row.get(3),
+    };
+    Ok(rows.iter().map(behind).collect())
 }
 
 /// Some tenants at once, and what became of each.
-async fn migrated(
-    job: &Job<'_>,
-    tenants: Vec<(String, String)>,
-) -> Vec<(String, Result<(), String>)> {
+async fn migrated(job: &Job<'_>, tenants: Vec<Behind>) -> Vec<(String, Result<(), String>)> {
     let mut tasks = tokio::task::JoinSet::new();
-    for (tenant, database) in tenants {
-        let addresses = job.service.pools.addresses().clone();
+    for Behind { tenant, cluster, database } in tenants {
+        let platform = job.service.pools.addresses().clone();
+        let addresses = job.service.pools.addresses_of(&cluster);
         tasks.spawn(async move {
-            let ended = match addresses.admin(addresses.platform_database()).await {
-                Ok(mut admin) => bring_to_head(&addresses, &mut admin, &tenant, &database).await,
-                Err(error) => Err(said(error)),
+            let ended = match (addresses, platform.admin(platform.platform_database()).await) {
+                (Ok(addresses), Ok(mut admin)) => {
+                    bring_to_head(&addresses, &mut admin, &tenant, &database).await
+                }
+                (Err(refusal), _) => Err(refused(refusal)),
+                (_, Err(error)) => Err(said(error)),
             };
             (tenant, ended)
         });

@@ -27,7 +27,7 @@ macro_rules! migrations {
     };
 }
 
-const PLATFORM: &[Migration] = migrations!("platform": "0001_platform" "0002_copies_and_tables" "0003_search" "0004_published_bundles" "0005_audit_chain" "0006_sign_on" "0007_sessions" "0008_offboarding" "0009_retention" "0010_fleet");
+const PLATFORM: &[Migration] = migrations!("platform": "0001_platform" "0002_copies_and_tables" "0003_search" "0004_published_bundles" "0005_audit_chain" "0006_sign_on" "0007_sessions" "0008_offboarding" "0009_retention" "0010_fleet" "0011_clusters");
 const TENANT: &[Migration] = migrations!("tenant": "0001_tenant" "0002_tables" "0003_search" "0004_configuration" "0005_audit_chain" "0006_people" "0007_sign_on" "0008_sessions" "0009_retention" "0010_erasure");
 
 /// The version that a tenant's database should have.
@@ -115,19 +115,40 @@ pub(crate) async fn bring_to_head(
     Ok(())
 }
 
+/// Makes a cluster ready for tenants: roles, and the template at head. Safe to run twice.
+///
+/// # Errors
+/// A sentence.
+pub(crate) async fn prepare_cluster(addresses: &Addresses) -> Result<(), String> {
+    let said = |error: tokio_postgres::Error| crate::said(&error);
+    let admin = addresses.admin(addresses.platform_database()).await.map_err(said)?;
+    let lock = "SELECT pg_advisory_lock(hashtext('tollgate migrations'))";
+    admin.batch_execute(lock).await.map_err(said)?;
+    make_roles(&admin, &[(OWNER_ROLE, false), (TENANT_ROLE, false)]).await.map_err(said)?;
+    // Nobody but whoever provisions comes into the database that is always there.
+    let database = quoted(addresses.platform_database());
+    let close = format!("REVOKE CONNECT, TEMP ON DATABASE {database} FROM PUBLIC");
+    admin.batch_execute(&close).await.map_err(said)?;
+    ensure_template(addresses, &admin).await
+}
+
 pub(crate) async fn ensure_roles(
     admin: &Client,
     master: &MasterKey,
 ) -> Result<(), tokio_postgres::Error> {
-    for (role, login) in [(OWNER_ROLE, false), (TENANT_ROLE, false), (PLATFORM_ROLE, true)] {
+    make_roles(admin, &[(OWNER_ROLE, false), (TENANT_ROLE, false), (PLATFORM_ROLE, true)]).await?;
+    let password = literal(&scram_verifier(&platform_password(master), &bytes()));
+    admin.batch_execute(&format!("ALTER ROLE {PLATFORM_ROLE} PASSWORD {password}")).await
+}
+
+async fn make_roles(admin: &Client, roles: &[(&str, bool)]) -> Result<(), tokio_postgres::Error> {
+    for (role, login) in roles {
         let known = "SELECT FROM pg_roles WHERE rolname = $1";
-        if sql::first(admin, known, &[text(&role)]).await?.is_none() {
-            let login = if login { "LOGIN" } else { "NOLOGIN" };
+        if sql::first(admin, known, &[text(role)]).await?.is_none() {
+            let login = if *login { "LOGIN" } else { "NOLOGIN" };
             admin.batch_execute(&format!("CREATE ROLE {role} {login}")).await?;
         }
     }
-    let password = literal(&scram_verifier(&platform_password(master), &bytes()));
-    admin.batch_execute(&format!("ALTER ROLE {PLATFORM_ROLE} PASSWORD {password}")).await?;
     // What the provisioning role makes must belong to the owner.
     admin.batch_execute(&format!("GRANT {OWNER_ROLE} TO CURRENT_USER")).await
 }

@@ -7,9 +7,17 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use tokio_postgres::Row;
 
+/// A cluster, and how it is reached, sealed; none is the platform's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    pub id: String,
+    pub address: Option<Vec<u8>>,
+}
+
 /// Where a tenant's data is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
+    pub cluster: Cluster,
     pub database: String,
     pub role: String,
     pub generation: i32,
@@ -76,8 +84,8 @@ impl Hints {
 /// The organisation of a provider whose people all belong to one tenant.
 pub(crate) const EVERYBODY: &str = "*";
 
-const KNOWN: &str = "SELECT t.id, t.state, t.key_reference, p.database_name, p.role_name, p.generation, p.schema_version \
-    FROM tenants t LEFT JOIN placements p ON p.tenant_id = t.id";
+const KNOWN: &str = "SELECT t.id, t.state, t.key_reference, p.database_name, p.role_name, p.generation, p.schema_version, p.cluster_id, c.address \
+    FROM tenants t LEFT JOIN placements p ON p.tenant_id = t.id LEFT JOIN clusters c ON c.id = p.cluster_id";
 
 impl KnownTenant {
     /// A tenant by its id.
@@ -131,6 +139,7 @@ impl KnownTenant {
         let placement = database.map(|database| Placement {
             database,
             role: row.get(4),
+            cluster: Cluster { id: row.get(7), address: row.get(8) },
             generation: row.get(5),
             schema_version: row.get(6),
         });

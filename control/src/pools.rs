@@ -17,10 +17,10 @@ pub use session::Tx;
 use crate::code::{Code, Refusal};
 use crate::database::{Addresses, PLATFORM_ROLE, platform_password};
 use crate::migrate::tenant_schema_version;
-use crate::placement::{Hints, VerifiedTenant};
+use crate::placement::{Cluster, Hints, VerifiedTenant};
 use crate::planted::planted;
 use crate::secret::{MasterKey, SecretText};
-use crate::{ops, sql};
+use crate::{clusters, ops, sealed, sql};
 use metrics::histogram;
 use pool::{Backends, Idle, Pool, Waiting, locked};
 use session::Session;
@@ -37,7 +37,7 @@ const PLATFORM_MAX: usize = 16;
 /// All pools.
 #[allow(missing_debug_implementations, reason = "holds the master key")]
 pub struct Pools {
-    addresses: Addresses,
+    addresses: Arc<Addresses>,
     master: Arc<MasterKey>,
     /// What it was before, while not everything has been rekeyed.
     previous: Option<MasterKey>,
@@ -64,7 +64,7 @@ impl Pools {
         named_statements: bool,
     ) -> Pools {
         Pools {
-            addresses,
+            addresses: Arc::new(addresses),
             master,
             previous,
             platform: Arc::new(Pool::new(PLATFORM_MAX, None)),
@@ -96,22 +96,37 @@ impl Pools {
         std::iter::once(self.master()).chain(&self.previous)
     }
 
+    /// How a cluster is reached; without an address it is the platform's own.
+    ///
+    /// # Errors
+    /// `internal` for an address that does not open under the master key.
+    pub fn addresses_of(&self, cluster: &Cluster) -> Result<Arc<Addresses>, Refusal> {
+        let Some(sealed) = &cluster.address else { return Ok(Arc::clone(&self.addresses)) };
+        let opened = sealed::open(self.masters(), clusters::LABEL, &cluster.id, sealed);
+        let addresses = opened.and_then(|opened| Addresses::unsealed(&opened));
+        let lost = || {
+            Refusal::internal(format!("the address of the cluster {} does not open", cluster.id))
+        };
+        addresses.map(Arc::new).ok_or_else(lost)
+    }
+
     /// Opens a connection with the password that the master key gives, or the one before it.
     async fn open(
         &self,
+        addresses: &Addresses,
         database: &str,
         role: &str,
         password: impl Fn(&MasterKey) -> SecretText,
     ) -> Result<Session, Refusal> {
         let began = Instant::now();
-        let opened = self.addresses.requests(database, role, &password(&self.master)).await;
+        let opened = addresses.requests(database, role, &password(&self.master)).await;
         histogram!(ops::CONNECT_SECONDS).record(began.elapsed().as_secs_f64());
         let is_refused = |error: &tokio_postgres::Error| {
             error.code() == Some(&tokio_postgres::error::SqlState::INVALID_PASSWORD)
         };
         let opened = match (opened, &self.previous) {
             (Err(error), Some(previous)) if is_refused(&error) => {
-                self.addresses.requests(database, role, &password(previous)).await
+                addresses.requests(database, role, &password(previous)).await
             }
             (opened, _) => opened,
         };
@@ -130,7 +145,8 @@ impl Pools {
             return Ok(Conn::new(idle.session, &self.platform, None, place));
         }
         let database = self.addresses.platform_database();
-        let session = self.open(database, PLATFORM_ROLE, platform_password).await?;
+        let session =
+            self.open(&self.addresses, database, PLATFORM_ROLE, platform_password).await?;
         Ok(Conn::new(session, &self.platform, None, place))
     }
 
@@ -181,7 +197,8 @@ impl Pools {
         let (database, role) = (&placement.database, &placement.role);
         let generation = placement.generation;
         let password = |key: &MasterKey| key.database_password(tenant.id(), generation);
-        let session = self.open(database, role, password).await?;
+        let addresses = self.addresses_of(&placement.cluster)?;
+        let session = self.open(&addresses, database, role, password).await?;
         Ok(Conn::new(session, &pool, Some(backend), place))
     }
 

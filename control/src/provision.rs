@@ -4,7 +4,7 @@ use crate::audit::{Event, Origin, append};
 use crate::code::Refusal;
 use crate::database::{OWNER_ROLE, TENANT_ROLE};
 use crate::lease::Lease;
-use crate::migrate::{bring_to_head, template_name, tenant_schema_version};
+use crate::migrate::{bring_to_head, prepare_cluster, template_name, tenant_schema_version};
 use crate::operations::store;
 use crate::operations::work::{Job, Step, said};
 use crate::placement;
@@ -49,7 +49,7 @@ pub(crate) async fn clean_up(service: &Service, holder: &str) -> Result<(), Refu
         let Some(lease) = Lease::take(&platform, &format!("erase/{tenant}"), holder).await? else {
             continue;
         };
-        let addresses = service.pools.addresses();
+        let addresses = service.pools.addresses_of(&placement.cluster)?;
         let admin = addresses.admin(addresses.platform_database()).await?;
         erase(&admin, &placement).await?;
         let mut conn = service.pools.platform().await?;
@@ -116,6 +116,10 @@ impl Job<'_> {
         if sql::first(&admin, known, &[text(&placement.database)]).await.map_err(said)?.is_some() {
             return Ok(());
         }
+        // Another program may have made it ready, for another schema.
+        if sql::first(&admin, known, &[text(&template_name())]).await.map_err(said)?.is_none() {
+            prepare_cluster(&*self.addresses().await?).await?;
+        }
         let (database, template) = (quoted(&placement.database), quoted(&template_name()));
         let make = format!("CREATE DATABASE {database} TEMPLATE {template} OWNER {OWNER_ROLE}");
         admin.batch_execute(&make).await.map_err(said)
@@ -149,9 +153,9 @@ impl Job<'_> {
         if found == wanted {
             return Ok(());
         }
-        let (mut admin, placement) = (self.admin().await?, self.placement().await?);
-        let addresses = self.service.pools.addresses();
-        bring_to_head(addresses, &mut admin, self.tenant_id(), &placement.database).await
+        let (mut admin, placement) = (self.platform_admin().await?, self.placement().await?);
+        let addresses = self.addresses().await?;
+        bring_to_head(&addresses, &mut admin, self.tenant_id(), &placement.database).await
     }
 
     /// The database learns whose it is.
@@ -177,7 +181,7 @@ impl Job<'_> {
         let placement = self.placement().await?;
         let pools = &self.service.pools;
         let password = pools.master().database_password(self.tenant_id(), placement.generation);
-        let addresses = pools.addresses();
+        let addresses = self.addresses().await?;
         let elsewhere =
             addresses.requests(addresses.platform_database(), &placement.role, &password).await;
         match elsewhere {

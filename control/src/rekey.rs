@@ -1,6 +1,8 @@
 //! Another master key: what was derived from the one before, or sealed under it, is made anew.
 
 use crate::audit::{Event, Origin, append};
+use crate::clusters;
+use crate::database::Addresses;
 use crate::migrate::ensure_roles;
 use crate::random::bytes;
 use crate::sealed;
@@ -11,28 +13,58 @@ use crate::sql::{self, Queries, literal, quoted, text};
 use tokio_postgres::Client;
 
 /// Sealed columns: table, column, what they are sealed for, the noun of the table; the row's id is the context.
-const SEALED: [(&str, &str, &str, &str); 2] = [
+const SEALED: [(&str, &str, &str, &str); 3] = [
+    ("clusters", "address", clusters::LABEL, "cluster"),
     ("identity_providers", "client_secret", SECRET_LABEL, "identity-provider"),
     ("signing_keys", "sealed", signing::LABEL, "signing-key"),
 ];
 
 /// Gives every role of requests the password that the master key in use gives; answers how many tenants' roles.
-/// Whoever still holds the key before it goes on until its connections end.
+/// Whoever still holds the key before it goes on until its connections end. Addresses are sealed under the key in use by then.
 ///
 /// # Errors
-/// Those of the database.
-pub async fn passwords(admin: &Client, master: &MasterKey) -> Result<usize, tokio_postgres::Error> {
-    ensure_roles(admin, master).await?;
-    let statement = "SELECT tenant_id, role_name, generation FROM placements ORDER BY 1";
-    let placed = admin.rows(statement, &[]).await?;
+/// A sentence: a database, or an address that does not open.
+pub async fn passwords(admin: &Client, master: &MasterKey) -> Result<usize, String> {
+    let said = |error: tokio_postgres::Error| crate::said(&error);
+    ensure_roles(admin, master).await.map_err(said)?;
+    let mut count = 0;
+    for row in admin.rows("SELECT id, address FROM clusters ORDER BY 1", &[]).await.map_err(said)? {
+        let (cluster, sealed): (String, Option<Vec<u8>>) = (row.get(0), row.get(1));
+        let there = match &sealed {
+            None => None,
+            Some(sealed) => {
+                let opened = sealed::open([master], clusters::LABEL, &cluster, sealed);
+                let addresses = opened.and_then(|opened| Addresses::unsealed(&opened));
+                let lost = || format!("the address of the cluster {cluster} does not open");
+                let addresses = addresses.ok_or_else(lost)?;
+                Some(addresses.admin(addresses.platform_database()).await.map_err(said)?)
+            }
+        };
+        count += of_cluster(admin, there.as_ref().unwrap_or(admin), &cluster, master)
+            .await
+            .map_err(said)?;
+    }
+    Ok(count)
+}
+
+/// The roles of the tenants that are placed on one cluster.
+async fn of_cluster(
+    platform: &Client,
+    there: &Client,
+    cluster: &str,
+    master: &MasterKey,
+) -> Result<usize, tokio_postgres::Error> {
+    let statement =
+        "SELECT tenant_id, role_name, generation FROM placements WHERE cluster_id = $1 ORDER BY 1";
+    let placed = platform.rows(statement, &[text(&cluster)]).await?;
     for row in &placed {
         let (tenant, role): (String, String) = (row.get(0), row.get(1));
         let password = master.database_password(&tenant, row.get(2));
         let password = literal(&scram_verifier(&password, &bytes()));
         let set = format!("ALTER ROLE {} PASSWORD {password}", quoted(&role));
         let is_there = "SELECT FROM pg_roles WHERE rolname = $1";
-        if sql::first(admin, is_there, &[text(&role)]).await?.is_some() {
-            admin.batch_execute(&set).await?;
+        if sql::first(there, is_there, &[text(&role)]).await?.is_some() {
+            there.batch_execute(&set).await?;
         }
     }
     Ok(placed.len())

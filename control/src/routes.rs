@@ -179,6 +179,12 @@ routes! {
         "Give a failed operation up and clean up" [] {} - => 200 "Operation" | InvalidState;
     GET "/v1/clusters" ["cluster:read"] Platform Active clusters::list:
         "Where databases can be" ["search"] {"id"} - => 200 "ClusterList";
+    POST "/v1/clusters" ["cluster:update"] Platform Active clusters::create:
+        "Add a cluster, once it is reached and made ready" [] {} "NewCluster" => 201 "Cluster" | AlreadyExists;
+    GET "/v1/clusters/{id}" ["cluster:read"] Platform Active clusters::show:
+        "One cluster" [] {} - => 200 "Cluster";
+    PATCH "/v1/clusters/{id}" ["cluster:update"] Platform Active clusters::update:
+        "Change what it may hold, or how it is reached" [] {} "ClusterPatch" => 200 "Cluster";
     GET "/v1/settings" ["setting:read"] Platform Active settings::list:
         "All settings" ["search"] {"key"} - => 200 "SettingList";
     GET "/v1/settings/{key}" ["setting:read"] Platform Active settings::show:

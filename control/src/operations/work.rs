@@ -9,6 +9,7 @@ use super::store::{self, Operation};
 use crate::audit::{Event, Origin, append};
 use crate::audit_exports;
 use crate::code::Refusal;
+use crate::database::Addresses;
 use crate::fleet;
 use crate::lease::Lease;
 use crate::placement::{KnownTenant, Placement};
@@ -184,7 +185,20 @@ impl Job<'_> {
             .ok_or_else(|| "the tenant is not placed".to_owned())
     }
 
+    /// How the tenant's cluster is reached.
+    pub(crate) async fn addresses(&self) -> Result<Arc<Addresses>, String> {
+        let cluster = self.placement().await?.cluster;
+        self.service.pools.addresses_of(&cluster).map_err(refused)
+    }
+
+    /// Whoever provisions, on the tenant's cluster.
     pub(crate) async fn admin(&self) -> Result<Client, String> {
+        let addresses = self.addresses().await?;
+        addresses.admin(addresses.platform_database()).await.map_err(said)
+    }
+
+    /// Whoever provisions, in the platform's database.
+    pub(crate) async fn platform_admin(&self) -> Result<Client, String> {
         let addresses = self.service.pools.addresses();
         addresses.admin(addresses.platform_database()).await.map_err(said)
     }

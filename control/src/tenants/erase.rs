@@ -26,7 +26,9 @@ const ROWS: [(&str, &str); 6] = [
 /// Nobody connects any more, and whoever is connected is not.
 pub(super) async fn quiesce(job: &Job<'_>) -> Result<(), String> {
     let (admin, placement) = (job.admin().await?, job.placement().await?);
-    let names = json!({"database": placement.database, "role": placement.role});
+    let names = json!({
+        "cluster": placement.cluster.id, "database": placement.database, "role": placement.role,
+    });
     let known = json!({ "erased": names });
     store::add_result(job.platform, &job.operation.id, &known).await.map_err(said)?;
     close(&admin, &placement).await.map_err(said)
@@ -54,7 +56,9 @@ async fn close(admin: &Client, placement: &Placement) -> Result<(), tokio_postgr
 
 pub(super) async fn drop_all(job: &Job<'_>) -> Result<(), String> {
     let (admin, placement) = (job.admin().await?, job.placement().await?);
-    erase(&admin, &placement).await.map_err(said)
+    erase(&admin, &placement).await.map_err(said)?;
+    let members = json!({"is_checkpointed": is_checkpointed(&admin).await});
+    store::add_result(job.platform, &job.operation.id, &members).await.map_err(said)
 }
 
 /// Drops a database with whoever is connected to it, and its role.
@@ -104,9 +108,11 @@ pub(super) async fn forget(job: &Job<'_>) -> Result<(), String> {
         store::add_result(&tx, &job.operation.id, &members).await.map_err(said)?;
     }
     tx.commit().await.map_err(said)?;
-    let admin = job.admin().await?;
+    let admin = job.platform_admin().await?;
     erased["files_rewritten"] = json!(is_rewritten(&admin).await);
-    erased["wal_checkpointed"] = json!(is_checkpointed(&admin).await);
+    // Of the tenant's cluster before, of the platform's now.
+    let is_over = operation["result"]["is_checkpointed"] == true;
+    erased["wal_checkpointed"] = json!(is_checkpointed(&admin).await && is_over);
     let members = json!({ "erased": erased });
     store::add_result(job.platform, &job.operation.id, &members).await.map_err(said)
 }

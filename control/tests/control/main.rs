@@ -4,6 +4,7 @@
 mod browser;
 mod chain;
 mod cluster;
+mod clusters;
 mod codes;
 mod conform;
 mod figures;
