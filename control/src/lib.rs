@@ -61,7 +61,7 @@ pub mod service;
 pub mod settings;
 pub mod sidecars;
 pub mod sign_on;
-mod signing;
+pub mod signing;
 pub mod spans;
 pub mod sql;
 pub mod tenants;

@@ -13,7 +13,7 @@ use tollgate_control::database::Addresses;
 use tollgate_control::operations::work;
 use tollgate_control::secret::MasterKey;
 use tollgate_control::service::Service;
-use tollgate_control::{bootstrap, fleet, migrate, rekey, serve};
+use tollgate_control::{bootstrap, fleet, migrate, rekey, serve, signing};
 
 /// It ran and the answer is no; usage; the database cannot be reached; the configuration does not load.
 const NO: u8 = 1;
@@ -58,7 +58,11 @@ enum Command {
         plan: bool,
     },
     /// Give the databases' roles passwords of the new master key; the old one is secrets.previous_master_key_file
-    Rekey,
+    Rekey {
+        /// Instead: another key that bundles and certificates are signed with
+        #[arg(long)]
+        signing_key: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -86,7 +90,8 @@ fn main() -> ExitCode {
         match arguments.command {
             None | Some(Command::Serve) => runtime.block_on(serve::run(config)),
             Some(Command::Migrate { plan }) => runtime.block_on(migrated(&config, plan)),
-            Some(Command::Rekey) => runtime.block_on(rekeyed(&config)),
+            Some(Command::Rekey { signing_key: false }) => runtime.block_on(rekeyed(&config)),
+            Some(Command::Rekey { signing_key: true }) => runtime.block_on(resigned(&config)),
             Some(Command::Bootstrap { out, print, reason, .. }) => {
                 return runtime
                     .block_on(bootstrapped(&config, out.as_deref(), print, reason.as_deref()))
@@ -137,6 +142,16 @@ async fn rekeyed(config: &Config) -> Result<(), String> {
     println!(
         "the platform's role and {count} tenants' have passwords of the new key; {resealed} secrets are sealed under it"
     );
+    Ok(())
+}
+
+/// Whoever verifies what was signed before keeps the public half of the key before.
+async fn resigned(config: &Config) -> Result<(), String> {
+    let pools = serve::prepare(config).await?;
+    let rotated = signing::rotate(&pools).await;
+    let (retired, made) = rotated.map_err(|refusal| refusal.cause.unwrap_or(refusal.message))?;
+    let retired = retired.unwrap_or_else(|| "none".to_owned());
+    println!("what is signed from now on is signed with {made}; before it was {retired}");
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 
 use crate::audit::{Event, Origin, append};
 use crate::code::Refusal;
-use crate::pools::{Conn, Pools};
+use crate::pools::{Conn, Pools, Tx};
 use crate::random::bytes;
 use crate::sealed;
 use crate::sql::{self, text};
@@ -33,24 +33,44 @@ pub(crate) async fn current(pools: &Pools, platform: &mut Conn) -> Result<Signin
     let tx = platform.begin().await?;
     sql::run(&tx, "SELECT pg_advisory_xact_lock(hashtext('tollgate signing keys'))", &[]).await?;
     if sql::first(&tx, statement, &[]).await?.is_none() {
-        let seed = bytes::<32>();
-        let public = SigningSecret::from_bytes(&seed).public();
-        let id = hex(&public.id());
-        let sealed = sealed::seal(pools.master(), LABEL, &id, &seed);
-        let statement = "INSERT INTO signing_keys (id, sealed, public_key) VALUES ($1, $2, $3)";
-        let pem = public.to_pem().unwrap_or_default();
-        sql::run(&tx, statement, &[text(&id), sql::bytes(&sealed), text(&pem)]).await?;
-        let event = Event {
-            action: "signing_key.created",
-            tenant_id: None,
-            resource: ("signing-key", &id),
-            before: None,
-            after: None,
-        };
-        append(&tx, &Origin::system("signing"), &event).await?;
+        make(&tx, pools).await?;
     }
     tx.commit().await?;
     Box::pin(current(pools, platform)).await
+}
+
+/// A new key takes over; what the one before has signed is verified by its public half, which stays. Answers both ids.
+///
+/// # Errors
+/// Those of the database.
+pub async fn rotate(pools: &Pools) -> Result<(Option<String>, String), Refusal> {
+    let mut platform = pools.platform().await?;
+    let tx = platform.begin().await?;
+    sql::run(&tx, "SELECT pg_advisory_xact_lock(hashtext('tollgate signing keys'))", &[]).await?;
+    let retire = "UPDATE signing_keys SET retired_at = now() WHERE retired_at IS NULL RETURNING id";
+    let retired = sql::first(&tx, retire, &[]).await?.map(|row| row.get::<_, String>(0));
+    if let Some(id) = &retired {
+        append(&tx, &Origin::system("signing"), &event("signing_key.retired", id)).await?;
+    }
+    let made = make(&tx, pools).await?;
+    tx.commit().await?;
+    Ok((retired, made))
+}
+
+async fn make(tx: &Tx<'_>, pools: &Pools) -> Result<String, Refusal> {
+    let seed = bytes::<32>();
+    let public = SigningSecret::from_bytes(&seed).public();
+    let id = hex(&public.id());
+    let sealed = sealed::seal(pools.master(), LABEL, &id, &seed);
+    let statement = "INSERT INTO signing_keys (id, sealed, public_key) VALUES ($1, $2, $3)";
+    let pem = public.to_pem().unwrap_or_default();
+    sql::run(tx, statement, &[text(&id), sql::bytes(&sealed), text(&pem)]).await?;
+    append(tx, &Origin::system("signing"), &event("signing_key.created", &id)).await?;
+    Ok(id)
+}
+
+fn event<'e>(action: &'e str, id: &'e str) -> Event<'e> {
+    Event { action, tenant_id: None, resource: ("signing-key", id), before: None, after: None }
 }
 
 /// A document as a JWS in compact form (RFC 7515, EdDSA), and the public key that verifies it (RFC 7517, RFC 8037).

@@ -346,6 +346,19 @@ fn the_bundle_is_what_was_published_under_one_signature() {
         .map(|one| one["name"].as_str().unwrap())
         .collect();
     assert_eq!(sections, ["policy", "limits"]);
+    // Another key signs the same bundle; whoever trusts the first alone does not take it.
+    let rotated = world.control.run(&["rekey", "--signing-key"]);
+    assert!(rotated.status.success(), "{}", String::from_utf8_lossy(&rotated.stderr));
+    let again = world.ask("GET", "/bundle", None).json();
+    assert_eq!(again["version"], next["version"]);
+    assert_ne!(again["key_id"], next["key_id"]);
+    let bytes = STANDARD.decode(again["bundle"].as_str().unwrap()).unwrap();
+    let key = PublicKey::from_pem(again["public_key"].as_str().unwrap()).unwrap();
+    assert!(open(&bytes, &trust).is_err());
+    assert!(open(&bytes, &TrustSet::new(vec![key]).unwrap()).is_ok());
+    let retired = "/v1/audit-events?action=signing_key.retired";
+    let retired = world.control.ask(&world.control.admin, "GET", retired, None).json();
+    assert_eq!(retired["data"][0]["resource"]["id"], next["key_id"]);
     let sidecars = world.control.ask(&world.control.admin, "GET", "/v1/sidecars", None);
     assert_eq!((sidecars.status, &sidecars.json()["data"]), (200, &json!([])));
 }

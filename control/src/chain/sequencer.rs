@@ -1,0 +1,242 @@
+//! Numbers what was committed, in rounds: the heads of all logs that were noted are read at once, each log is visited, and
+//! the new heads are written at once.
+//!
+//! Several replicas may number one log: the function of its database takes them one by one, and a head only grows. So a
+//! round costs a log one transaction, and the platform two statements, however many logs there are.
+
+use super::{Head, Link, PLATFORM, retention};
+use crate::code::Refusal;
+use crate::lease::Lease;
+use crate::placement::KnownTenant;
+use crate::pools::Conn;
+use crate::random::base32;
+use crate::service::Service;
+use crate::sql::{self, Queries, bigint, bytes, int, texts};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_postgres::types::Type;
+
+/// Written events have a number by then.
+const LOOK_INTERVAL: Duration = Duration::from_millis(700);
+/// Logs that nobody noted are looked at so often.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(600);
+/// Rows that one transaction numbers.
+const BATCH: i32 = 500;
+const NAME_CHARS: usize = 16;
+/// What `sequence_audit` raises behind a chain that is broken.
+const BROKEN: &str = "TG003";
+
+/// Numbers until the service ends.
+pub async fn work(service: Arc<Service>) {
+    let name = format!("sequence/{}", base32(NAME_CHARS));
+    let mut swept: Option<Instant> = None;
+    loop {
+        let is_sweep = swept.is_none_or(|at| at.elapsed() > SWEEP_INTERVAL)
+            && note_all(&service).await.is_ok();
+        if is_sweep {
+            swept = Some(Instant::now());
+        }
+        let logs: Vec<String> = service.noted.take().into_iter().collect();
+        if let Err(refusal) = round(&service, &name, &logs, is_sweep).await {
+            let cause = refusal.cause.unwrap_or(refusal.message);
+            tracing::error!(cause, "events of audit logs wait for their numbers");
+            service.noted.lock().extend(logs);
+        }
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+}
+
+async fn note_all(service: &Service) -> Result<(), Refusal> {
+    let statement = "SELECT id FROM tenants WHERE state IN ('active', 'suspended', 'offboarding')";
+    let rows = service.pools.platform().await?.rows(statement, &[]).await?;
+    service.noted.note(None);
+    rows.iter().for_each(|row| service.noted.note(Some(row.get(0))));
+    Ok(())
+}
+
+/// Visits some logs, `pools.chores_max` at once.
+async fn round(
+    service: &Arc<Service>,
+    name: &str,
+    logs: &[String],
+    is_sweep: bool,
+) -> Result<(), Refusal> {
+    if logs.is_empty() {
+        return Ok(());
+    }
+    let platform = service.pools.platform().await?;
+    // The right to open tenants' databases; nobody else asks for one of this name.
+    let Some(lease) = Lease::take(&platform, name, name).await? else {
+        service.noted.lock().extend(logs.iter().cloned());
+        return Ok(());
+    };
+    let lease = Arc::new(lease);
+    let numbered = visits(service, &platform, &lease, logs).await;
+    if is_sweep && numbered.is_ok() {
+        for log in logs {
+            if let Err(refusal) = prune(service, &platform, &lease, log).await {
+                let cause = refusal.cause.unwrap_or(refusal.message);
+                tracing::warn!(
+                    log,
+                    cause,
+                    "the beginning of an audit log stays until the next look"
+                );
+            }
+        }
+    }
+    if let Some(lease) = Arc::into_inner(lease) {
+        lease.give_back(&platform).await?;
+    }
+    numbered
+}
+
+async fn visits(
+    service: &Arc<Service>,
+    platform: &Conn,
+    lease: &Arc<Lease>,
+    logs: &[String],
+) -> Result<(), Refusal> {
+    let mut known = heads(platform, logs).await?;
+    let places = Arc::new(Semaphore::new(service.config.pools.chores_max.max(1)));
+    let mut visits = JoinSet::new();
+    for log in logs {
+        let (service, lease, places) =
+            (Arc::clone(service), Arc::clone(lease), Arc::clone(&places));
+        let (log, head) = (log.clone(), known.remove(log).unwrap_or_default());
+        visits.spawn(async move {
+            let _place = places.acquire_owned().await;
+            let visited = visit(&service, &lease, &log, head).await;
+            visited.unwrap_or_else(|refusal| {
+                let cause = refusal.cause.unwrap_or(refusal.message);
+                tracing::error!(log, cause, "events of an audit log wait for their numbers");
+                service.noted.lock().insert(log.clone());
+                None
+            })
+        });
+    }
+    let mut grown = Vec::new();
+    while let Some(visited) = visits.join_next().await {
+        grown.extend(visited.ok().flatten());
+    }
+    keep(platform, &grown).await
+}
+
+/// What the platform's database knows of these logs.
+async fn heads(platform: &Conn, logs: &[String]) -> Result<HashMap<String, Head>, Refusal> {
+    let statement = "SELECT seq, hash, pruned_seq, pruned_hash, tenant_id FROM audit_heads WHERE tenant_id = ANY ($1)";
+    let logs = logs.to_vec();
+    let rows = platform.rows(statement, &[texts(&logs)]).await?;
+    Ok(rows.iter().map(|row| (row.get(4), Head::of(row))).collect())
+}
+
+/// Writes down how far logs have grown.
+async fn keep(platform: &Conn, grown: &[(String, Link)]) -> Result<(), Refusal> {
+    if grown.is_empty() {
+        return Ok(());
+    }
+    let logs: Vec<&str> = grown.iter().map(|(log, _)| log.as_str()).collect();
+    let seqs: Vec<i64> = grown.iter().map(|(_, link)| link.seq).collect();
+    let hashes: Vec<&[u8]> = grown.iter().map(|(_, link)| link.hash.as_slice()).collect();
+    let statement = "INSERT INTO audit_heads (tenant_id, seq, hash) \
+        SELECT * FROM unnest($1::text[], $2::int8[], $3::bytea[]) \
+        ON CONFLICT (tenant_id) DO UPDATE SET seq = excluded.seq, hash = excluded.hash, at = now() \
+        WHERE audit_heads.seq < excluded.seq";
+    let params: [sql::Param<'_>; 3] =
+        [texts(&logs), (&seqs, Type::INT8_ARRAY), (&hashes, Type::BYTEA_ARRAY)];
+    sql::run(platform, statement, &params).await?;
+    Ok(())
+}
+
+/// Numbers what one log holds; its new end, if it has grown.
+async fn visit(
+    service: &Service,
+    lease: &Lease,
+    log: &str,
+    head: Head,
+) -> Result<Option<(String, Link)>, Refusal> {
+    let platform = service.pools.platform().await?;
+    let grown = match log {
+        PLATFORM => number(service, &platform, log, head.link).await?,
+        tenant => {
+            let known = KnownTenant::by_id(&platform, tenant).await?;
+            drop(platform);
+            match known.and_then(|known| known.for_job(lease)) {
+                Some(verified) => {
+                    let conn = service.pools.tenant(&verified).await?;
+                    number(service, &*conn, log, head.link).await?
+                }
+                None => None,
+            }
+        }
+    };
+    Ok(grown.map(|link| (log.to_owned(), link)))
+}
+
+async fn number(
+    service: &Service,
+    client: &impl Queries,
+    log: &str,
+    known: Link,
+) -> Result<Option<Link>, Refusal> {
+    let mut last = known.clone();
+    loop {
+        let statement = "SELECT head_seq, head_hash, waiting FROM sequence_audit($1, $2, $3)";
+        let params = [bigint(&last.seq), bytes(&last.hash), int(&BATCH)];
+        let row = match sql::first(client, statement, &params).await {
+            Ok(Some(row)) => row,
+            Ok(None) => break,
+            // It does not mend itself: said again with the next event or look at all, not twice a second.
+            Err(error) if error.code().is_some_and(|code| code.code() == BROKEN) => {
+                let cause = crate::said(&error);
+                tracing::error!(log, cause, "nothing is numbered in an audit log");
+                break;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let (now, waiting) = (Link { seq: row.get(0), hash: row.get(1) }, row.get::<_, i64>(2));
+        let numbered = now.seq - last.seq;
+        last = now;
+        match waiting {
+            0 => break,
+            // Of transactions that are open.
+            _ if numbered < i64::from(BATCH) => {
+                service.noted.lock().insert(log.to_owned());
+                break;
+            }
+            _ => {}
+        }
+    }
+    Ok((last != known).then_some(last))
+}
+
+/// Removes from the beginning of a log what its time is over for.
+async fn prune(
+    service: &Service,
+    platform: &Conn,
+    lease: &Lease,
+    log: &str,
+) -> Result<(), Refusal> {
+    let is_pruned = match log {
+        PLATFORM => {
+            let mut conn = service.pools.platform().await?;
+            retention::prune(platform, &mut conn, log).await?
+        }
+        tenant => {
+            let known = KnownTenant::by_id(platform, tenant).await?;
+            let Some(verified) = known.and_then(|known| known.for_job(lease)) else {
+                return Ok(());
+            };
+            // One that is away is looked at with the next sweep.
+            let Ok(mut conn) = service.pools.tenant(&verified).await else { return Ok(()) };
+            retention::prune(platform, &mut conn, log).await?
+        }
+    };
+    if is_pruned {
+        // It says so in the log itself.
+        service.noted.lock().insert(log.to_owned());
+    }
+    Ok(())
+}
