@@ -20,6 +20,8 @@ pub(crate) struct Api {
     agent: Agent,
     pub(crate) url: String,
     key: String,
+    /// Of a session, which is no key: what its changes say that they come from.
+    origin: Option<String>,
 }
 
 /// What the API said.
@@ -42,7 +44,38 @@ impl Api {
             agent: config.into(),
             url: url.trim_end_matches('/').to_owned(),
             key: key.trim().to_owned(),
+            origin: None,
         }
+    }
+
+    /// The same with a browser's session instead of a key.
+    pub(crate) fn with_session(url: &str, session: &str, origin: &str) -> Api {
+        Api { origin: Some(origin.to_owned()), ..Api::new(url, session) }
+    }
+
+    /// What opens the API, as headers.
+    fn credential(&self) -> Vec<(&'static str, String)> {
+        match &self.origin {
+            None => vec![("authorization", format!("Bearer {}", self.key))],
+            Some(origin) => {
+                let cookie = format!("__Host-tollgate_session={}", self.key);
+                vec![("cookie", cookie), ("origin", origin.clone())]
+            }
+        }
+    }
+
+    /// A form, without a credential.
+    ///
+    /// # Errors
+    /// A sentence: nobody answers there.
+    pub(crate) fn form(&self, path: &str, form: &[(&str, &str)]) -> Result<Answer, String> {
+        let url = format!("{}{path}", self.url);
+        let answered = self.agent.post(&url).send_form(form.iter().copied());
+        let mut answer = answered.map_err(|error| format!("{url}: {error}"))?;
+        let text = answer.body_mut().read_to_string();
+        let text = text.map_err(|error| format!("{url}: {error}"))?;
+        let json = serde_json::from_str(&text).unwrap_or_default();
+        Ok(Answer { status: answer.status().as_u16(), etag: None, json })
     }
 
     /// One call; `if_match` is an ETag.
@@ -60,7 +93,9 @@ impl Api {
         let said = |error: &dyn std::fmt::Display| format!("{url}: {error}");
         let method = method.parse::<Method>().map_err(|error| said(&error))?;
         let mut request = Request::builder().method(method).uri(&url);
-        request = request.header("authorization", format!("Bearer {}", self.key));
+        for (name, value) in self.credential() {
+            request = request.header(name, value);
+        }
         if let Some(etag) = if_match {
             request = request.header("if-match", etag);
         }
@@ -92,7 +127,10 @@ impl Api {
     /// Nobody answers there, a refusal, or what became of the file.
     pub(crate) fn download(&self, path: &str, out: &Path) -> Result<String, (Exit, String)> {
         let url = format!("{}{path}", self.url);
-        let request = self.agent.get(&url).header("authorization", format!("Bearer {}", self.key));
+        let mut request = self.agent.get(&url);
+        for (name, value) in self.credential() {
+            request = request.header(name, value);
+        }
         let answered = request.config().timeout_global(None).build().call();
         let mut answer =
             answered.map_err(|error| (Exit::Unreachable, format!("{url}: {error}")))?;

@@ -7,6 +7,7 @@
 
 mod admin;
 mod api;
+mod browser;
 mod bundle;
 mod check;
 mod children;

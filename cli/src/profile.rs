@@ -1,6 +1,7 @@
 //! Where the control plane is and which key opens it: what `tollgate login` keeps, mode 0600.
 
 use crate::api::Api;
+use crate::browser::{self, SignedIn};
 use crate::exit::Exit;
 use crate::places::Places;
 use serde_json::{Map, Value as Json, json};
@@ -21,9 +22,15 @@ pub(crate) struct Login {
     /// Where the API is, such as http://127.0.0.1:8082
     #[arg(long)]
     url: String,
-    /// Read the key from standard input
-    #[arg(long, required = true)]
+    /// Read a key from standard input; without, a browser signs in
+    #[arg(long)]
     key_stdin: bool,
+    /// Which identity provider, where there are several: its id
+    #[arg(long, conflicts_with = "key_stdin")]
+    provider: Option<String>,
+    /// Of several organisations, the one to act for
+    #[arg(long, conflicts_with = "key_stdin")]
+    organisation: Option<String>,
     #[command(flatten)]
     profile: Profile,
 }
@@ -47,8 +54,12 @@ impl Profile {
     pub(crate) fn api(&self, places: &Places) -> Result<Api, (Exit, String)> {
         let profiles = read();
         let text = |name: &str| profiles.get(&self.profile)?[name].as_str().map(str::to_owned);
-        if let (Some(url), Some(key)) = (text("url"), text("key")) {
-            return Ok(Api::new(&url, &key));
+        match (text("url"), text("key"), text("session"), text("origin")) {
+            (Some(url), Some(key), ..) => return Ok(Api::new(&url, &key)),
+            (Some(url), None, Some(session), Some(origin)) => {
+                return Ok(Api::with_session(&url, &session, &origin));
+            }
+            _ => {}
         }
         let keys = places.data().join("keys");
         let config = std::fs::read_to_string(keys.join("control.toml")).unwrap_or_default();
@@ -59,7 +70,7 @@ impl Profile {
             }
             _ => {
                 let message = format!(
-                    "no login `{}`; tollgate login --url URL --key-stdin < KEY",
+                    "no login `{}`; tollgate login --url URL, or with --key-stdin < KEY",
                     self.profile
                 );
                 Err((Exit::Usage, message))
@@ -68,12 +79,29 @@ impl Profile {
     }
 }
 
+/// What opens the API, and how it is kept.
+fn credential(arguments: &Login) -> Result<(Api, Json), (Exit, String)> {
+    if arguments.key_stdin {
+        let mut key = String::new();
+        let read = std::io::stdin().read_to_string(&mut key);
+        read.map_err(|error| (Exit::Usage, error.to_string()))?;
+        let api = Api::new(&arguments.url, &key);
+        let kept = json!({"url": api.url, "key": key.trim()});
+        return Ok((api, kept));
+    }
+    let api = Api::new(&arguments.url, "");
+    let given = [("provider", &arguments.provider), ("organisation", &arguments.organisation)];
+    let more = given.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?)));
+    let more: Vec<(&str, &str)> = more.collect();
+    let SignedIn { session, origin } = browser::sign_in(&api, &more)?;
+    let kept = json!({"url": api.url, "session": session, "origin": origin});
+    Ok((Api::with_session(&api.url, &session, &origin), kept))
+}
+
 /// Keeps a login after trying it.
 pub(crate) fn login(arguments: &Login) -> Result<String, (Exit, String)> {
-    let mut key = String::new();
     let said = |error: std::io::Error| (Exit::Usage, error.to_string());
-    std::io::stdin().read_to_string(&mut key).map_err(said)?;
-    let api = Api::new(&arguments.url, &key);
+    let (api, kept) = credential(arguments)?;
     let me =
         api.call("GET", "/v1/me", None, None).map_err(|message| (Exit::Unreachable, message))?;
     if !me.is_ok() {
@@ -81,7 +109,7 @@ pub(crate) fn login(arguments: &Login) -> Result<String, (Exit, String)> {
     }
     let path = file();
     let mut profiles = read();
-    profiles.insert(arguments.profile.profile.clone(), json!({"url": api.url, "key": key.trim()}));
+    profiles.insert(arguments.profile.profile.clone(), kept);
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(said)?;
     }

@@ -13,6 +13,7 @@ pub(crate) mod cookie;
 mod discovery;
 mod http;
 pub mod keys;
+pub(crate) mod native;
 pub(crate) mod people;
 pub(crate) mod provider;
 pub(crate) mod session;

@@ -31,7 +31,7 @@ impl Call {
 }
 
 /// A text as a segment of a path or a value of a query (RFC 3986).
-fn segment(text: &str) -> String {
+pub(crate) fn segment(text: &str) -> String {
     let escaped = |byte: u8| match byte {
         b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
             char::from(byte).to_string()

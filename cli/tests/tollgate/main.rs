@@ -3,6 +3,7 @@
 
 mod lint;
 mod policy;
+mod sign_on;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

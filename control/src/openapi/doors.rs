@@ -10,12 +10,14 @@ struct Door {
     summary: &'static str,
     /// Members of the query and what they say.
     query: &'static [(&'static str, &'static str)],
+    /// Members of its form, each needed.
+    form: &'static [(&'static str, &'static str)],
     /// Status, schema and headers of its answer.
     answer: (u16, &'static str, &'static [&'static str]),
     codes: &'static [Code],
 }
 
-const DOORS: [Door; 4] = [
+const DOORS: [Door; 5] = [
     Door {
         method: "get",
         path: "/v1/auth/login",
@@ -25,7 +27,13 @@ const DOORS: [Door; 4] = [
             ("organisation", "Of several that somebody is in, the one to act for."),
             ("acr_values", "What the sign-in must be at least (RFC 9470)."),
             ("return_to", "The path of this host to come back to; `/v1/me` if it is left out."),
+            (
+                "port",
+                "Of a program that waits on 127.0.0.1 of the browser's machine, to come back to instead.",
+            ),
+            ("code_challenge", "With `port`: SHA-256 of the program's verifier (RFC 7636, S256)."),
         ],
+        form: &[],
         answer: (302, "", &["Location", "Set-Cookie"]),
         codes: &[
             Code::Unauthenticated,
@@ -44,6 +52,7 @@ const DOORS: [Door; 4] = [
             ("iss", "The issuer (RFC 9207)."),
             ("error", "Why the provider did not sign anybody in."),
         ],
+        form: &[],
         answer: (303, "", &["Location", "Set-Cookie"]),
         codes: &[
             Code::Unauthenticated,
@@ -60,9 +69,28 @@ const DOORS: [Door; 4] = [
     },
     Door {
         method: "post",
+        path: "/v1/auth/token",
+        summary: "A program's code for its session",
+        query: &[],
+        form: &[
+            ("code", "As the browser brought it, within a minute."),
+            ("code_verifier", "Of the challenge that the sign-in was begun with."),
+        ],
+        answer: (200, "SignedIn", &[]),
+        codes: &[
+            Code::Malformed,
+            Code::Unauthenticated,
+            Code::RateLimited,
+            Code::TooLarge,
+            Code::UnsupportedMediaType,
+        ],
+    },
+    Door {
+        method: "post",
         path: "/v1/auth/logout",
         summary: "End this browser's session; `Origin` must be this host's",
         query: &[],
+        form: &[],
         answer: (200, "SignedOut", &["Set-Cookie"]),
         codes: &[Code::Forbidden, Code::RateLimited, Code::DatabaseUnavailable],
     },
@@ -71,6 +99,7 @@ const DOORS: [Door; 4] = [
         path: "/v1/auth/backchannel-logout",
         summary: "An identity provider says whose sessions have ended (OpenID Connect Back-Channel Logout 1.0)",
         query: &[],
+        form: &[("logout_token", "A JWT of the provider's.")],
         answer: (200, "", &[]),
         codes: &[
             Code::Malformed,
@@ -109,11 +138,13 @@ fn operation(door: &Door) -> Json {
         "operationId": id, "summary": door.summary, "tags": ["auth"], "security": [], "responses": responses,
         "parameters": parameters.collect::<Vec<_>>(),
     });
-    if door.codes.contains(&Code::UnsupportedMediaType) {
-        let schema = json!({
-            "type": "object", "required": ["logout_token"],
-            "properties": {"logout_token": {"type": "string", "description": "A JWT of the provider's."}},
-        });
+    if !door.form.is_empty() {
+        let member = |(name, said): &(&str, &str)| {
+            ((*name).to_owned(), json!({"type": "string", "description": said}))
+        };
+        let properties: Map<String, Json> = door.form.iter().map(member).collect();
+        let required: Vec<&str> = door.form.iter().map(|(name, _)| *name).collect();
+        let schema = json!({"type": "object", "required": required, "properties": properties});
         operation["requestBody"] = json!({"required": true, "content": {"application/x-www-form-urlencoded": {"schema": schema}}});
     }
     operation

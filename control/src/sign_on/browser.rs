@@ -5,6 +5,7 @@
 //! code that another browser began is refused.
 
 use super::claims::Identity;
+use super::native::{self, Program};
 use super::provider::{Kind, Provider};
 use super::token::{Purpose, Rules, Unverified};
 use super::{Reason, cookie, session, signed_out};
@@ -48,15 +49,17 @@ struct SignIn {
     verifier: String,
     organisation: Option<String>,
     return_to: String,
+    program: Option<Program>,
     expires_ms: u64,
 }
 
-/// `GET /v1/auth/login?provider=&organisation=&acr_values=&return_to=`: to the identity provider.
+/// `GET /v1/auth/login?provider=&organisation=&acr_values=&return_to=`: to the identity provider; with `port` and
+/// `code_challenge` for a program of this machine.
 ///
 /// # Errors
 /// `invalid`; `unauthenticated` where the provider does not say where people sign in.
 pub(crate) async fn login(service: &Service, query: &Query) -> Result<Reply, Refusal> {
-    let known = ["provider", "organisation", "acr_values", "return_to"];
+    let known = ["provider", "organisation", "acr_values", "return_to", "port", "code_challenge"];
     if let Some(name) = query.keys().find(|name| !known.contains(&name.as_str())) {
         let expected = format!("one of {}", known.join(", "));
         return Err(Refusal::invalid(&format!("/{name}"), &expected, name.clone()));
@@ -77,6 +80,7 @@ pub(crate) async fn login(service: &Service, query: &Query) -> Result<Reply, Ref
         verifier: base62(VERIFIER_CHARS),
         organisation: query.get("organisation").cloned(),
         return_to: return_to(query.get("return_to"))?,
+        program: native::of(query)?,
         expires_ms: now_ms() + SIGN_IN_SECONDS * 1_000,
     };
     let issuer = issuer(service, &provider).await?;
@@ -175,7 +179,7 @@ fn scope(kind: Kind, organisation: Option<&str>) -> String {
 }
 
 /// An address with parameters behind those that it has.
-fn with_query(place: &str, parameters: &[(&str, &str)]) -> String {
+pub(super) fn with_query(place: &str, parameters: &[(&str, &str)]) -> String {
     let mut whole = place.to_owned();
     for (name, value) in parameters {
         whole.push(if whole.contains('?') { '&' } else { '?' });
@@ -229,6 +233,9 @@ pub(crate) async fn callback(
         ..origin.clone()
     };
     let secret = session::begin(service, &mut known, &identity, &origin).await?;
+    if let Some(program) = &sign_in.program {
+        return Ok(native::back(service, program, &secret));
+    }
     let life = u64::from(service.config.session.max_hours) * 3_600;
     let mut reply = Reply::empty().status(StatusCode::SEE_OTHER);
     reply.location = Some(service.link(&sign_in.return_to));

@@ -5,7 +5,7 @@ use crate::audit::{Actor, Origin};
 use crate::call::Reply;
 use crate::code::{Code, Refusal};
 use crate::service::Service;
-use crate::sign_on::browser;
+use crate::sign_on::{browser, native};
 use axum::body::{Body, to_bytes};
 use http::{Method, StatusCode, header};
 use serde_json::json;
@@ -41,7 +41,7 @@ async fn sign_on(
 ) -> Result<Reply, Refusal> {
     let method = match door {
         "login" | "callback" => Method::GET,
-        "logout" | "backchannel-logout" => Method::POST,
+        "logout" | "backchannel-logout" | "token" => Method::POST,
         _ => {
             return Err(Refusal::new(
                 Code::RouteNotFound,
@@ -68,6 +68,7 @@ async fn sign_on(
             check_origin(service, asked)?;
             browser::logout(service, headers, &origin).await
         }
+        "token" => native::token(service, &form(asked, body).await?),
         _ => {
             let form = form(asked, body).await?;
             browser::backchannel_logout(service, &form, &origin).await.map_err(believed)

@@ -3,7 +3,9 @@
 use crate::oidc::{Browser, CLIENT_SECRET, Oidc};
 use crate::service::{Answer, Control, exchange};
 use crate::tokens::{Issuer, Signer};
+use base64::Engine as _;
 use serde_json::{Value as Json, json};
+use sha2::Digest;
 use std::time::{Duration, Instant};
 
 const SESSION: &str = "__Host-tollgate_session";
@@ -318,6 +320,55 @@ fn parameter(path: &str, name: &str) -> String {
     let (_, query) = path.split_once('?').unwrap();
     let found = query.split('&').find_map(|pair| pair.strip_prefix(&format!("{name}=")));
     found.unwrap_or_else(|| panic!("{name} in {path}")).to_owned()
+}
+
+#[test]
+fn a_programs_code_is_worth_something_to_whoever_has_the_verifier() {
+    let world = World::new();
+    let port = world.control.port;
+    let verifier = "a-verifier-that-is-long-enough-for-rfc-7636";
+    let digest = sha2::Sha256::digest(verifier.as_bytes());
+    let challenge = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(digest);
+    for query in [
+        format!("port=80&code_challenge={challenge}"),
+        format!("port=99999&code_challenge={challenge}"),
+        format!("port=evil.example&code_challenge={challenge}"),
+        format!("code_challenge={challenge}"),
+        "port=20000".to_owned(),
+        "port=20000&code_challenge=short".to_owned(),
+    ] {
+        let refused = Browser::default().send(port, "GET", &format!("{LOGIN}&{query}"), "", "");
+        is_refused(&refused, 422, "invalid");
+    }
+    let mut browser = Browser::default();
+    let login = format!("{LOGIN}&port=20000&code_challenge={challenge}");
+    let back = world.way_back(&mut browser, &login, "alice", &alice(), "");
+    let answer = world.come_back(&mut browser, &back);
+    let place = answer.header("location").unwrap();
+    assert_eq!((answer.status, session(&world, &browser)), (303, None), "{}", answer.text);
+    let code =
+        place.strip_prefix("http://127.0.0.1:20000/?code=").unwrap_or_else(|| panic!("{place}"));
+    let post = |code: &str, verifier: &str| {
+        let kind = "content-type: application/x-www-form-urlencoded\r\n";
+        let form = format!("code={code}&code_verifier={verifier}");
+        crate::service::send(port, "POST", "/v1/auth/token", kind, &form)
+    };
+    for (code, verifier) in
+        [(code, "another"), (code, challenge.as_str()), (code, ""), ("", verifier), ("a", verifier)]
+    {
+        is_refused(&post(code, verifier), 401, "unauthenticated");
+    }
+    let given = post(code, verifier);
+    assert_eq!(
+        (given.status, given.header("cache-control")),
+        (200, Some("no-store")),
+        "{}",
+        given.text
+    );
+    let given = given.json();
+    assert_eq!(given["origin"], world.at(""));
+    let cookie = format!("cookie: {SESSION}={}\r\n", given["session"].as_str().unwrap());
+    assert_eq!(exchange(port, "GET", "/v1/me", &cookie, "").json()["tenant"], "acme");
 }
 
 #[test]

@@ -52,6 +52,7 @@ async function interact(request, response, url) {
     return provider.interactionFinished(request, response, { error: 'access_denied' });
   }
   const accountId = url.searchParams.get('as');
+  if (!accountId) return response.end('as whom?');
   accounts.set(accountId, JSON.parse(url.searchParams.get('claims') ?? '{}'));
   const grant = new provider.Grant({ accountId, clientId: params.client_id });
   grant.addOIDCScope(params.scope);
