@@ -8,7 +8,7 @@ use crate::noun::Noun;
 use crate::random::{id, now_ms};
 use crate::sealed;
 use crate::secret::SecretText;
-use crate::sign_on::browser::SECRET_LABEL;
+use crate::sign_on::exchange::SECRET_LABEL;
 use crate::sign_on::provider::{ALGORITHMS, Settings, is_reachable};
 use crate::sql::{self, bytes, jsonb, text};
 use crate::write::{Stop, Write};

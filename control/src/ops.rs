@@ -8,7 +8,9 @@ use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
 use http::StatusCode;
-use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
+use metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +20,9 @@ pub const REQUEST_SECONDS: &str = "tollgate_control_request_duration_seconds";
 pub const REFUSALS: &str = "tollgate_control_refusals_total";
 /// `for` is `place` (of the tenant's own) or `backend` (of all).
 pub const POOL_WAIT_SECONDS: &str = "tollgate_control_pool_wait_seconds";
+/// Of the sequencer: what waits, and how long a round lasts; together the longest that an event waits for its number.
+pub const AUDIT_WAITING: &str = "tollgate_control_audit_waiting_logs";
+pub const AUDIT_ROUND_SECONDS: &str = "tollgate_control_audit_round_seconds";
 pub const CONNECT_SECONDS: &str = "tollgate_control_connect_seconds";
 const BUCKETS: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0];
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -43,6 +48,13 @@ pub fn register() -> Result<PrometheusHandle, String> {
         "Waiting for a database connection's place."
     );
     describe_histogram!(CONNECT_SECONDS, Unit::Seconds, "Opening a database connection.");
+    describe_gauge!(AUDIT_WAITING, Unit::Count, "Audit logs with events that have no number yet.");
+    describe_histogram!(
+        AUDIT_ROUND_SECONDS,
+        Unit::Seconds,
+        "One round of the audit log's sequencer."
+    );
+    gauge!(AUDIT_WAITING).set(0.0);
     describe_counter!(REFUSALS, Unit::Count, "Calls that were refused, by code.");
     sign_on::register();
     for route in ROUTES {

@@ -7,7 +7,7 @@ use crate::migrate::ensure_roles;
 use crate::random::bytes;
 use crate::sealed;
 use crate::secret::{MasterKey, scram_verifier};
-use crate::sign_on::browser::SECRET_LABEL;
+use crate::sign_on::exchange::SECRET_LABEL;
 use crate::signing;
 use crate::sql::{self, Queries, literal, quoted, text};
 use tokio_postgres::Client;

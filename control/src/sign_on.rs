@@ -11,6 +11,7 @@ pub(crate) mod browser;
 pub(crate) mod claims;
 pub(crate) mod cookie;
 mod discovery;
+pub(crate) mod exchange;
 mod http;
 pub mod keys;
 pub(crate) mod native;

@@ -7,11 +7,13 @@
 use super::{Head, Link, PLATFORM, retention};
 use crate::code::Refusal;
 use crate::lease::Lease;
+use crate::ops::{AUDIT_ROUND_SECONDS, AUDIT_WAITING};
 use crate::placement::KnownTenant;
 use crate::pools::Conn;
 use crate::random::base32;
 use crate::service::Service;
 use crate::sql::{self, Queries, bigint, bytes, int, texts};
+use metrics::{gauge, histogram};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -40,6 +42,7 @@ pub async fn work(service: Arc<Service>) {
             swept = Some(Instant::now());
         }
         let logs: Vec<String> = service.noted.take().into_iter().collect();
+        gauge!(AUDIT_WAITING).set(logs.len() as f64);
         if let Err(refusal) = round(&service, &name, &logs, is_sweep).await {
             let cause = refusal.cause.unwrap_or(refusal.message);
             tracing::error!(cause, "events of audit logs wait for their numbers");
@@ -67,6 +70,7 @@ async fn round(
     if logs.is_empty() {
         return Ok(());
     }
+    let began = Instant::now();
     let platform = service.pools.platform().await?;
     // The right to open tenants' databases; nobody else asks for one of this name.
     let Some(lease) = Lease::take(&platform, name, name).await? else {
@@ -75,6 +79,7 @@ async fn round(
     };
     let lease = Arc::new(lease);
     let numbered = visits(service, &platform, &lease, logs).await;
+    histogram!(AUDIT_ROUND_SECONDS).record(began.elapsed().as_secs_f64());
     if is_sweep && numbered.is_ok() {
         for log in logs {
             if let Err(refusal) = prune(service, &platform, &lease, log).await {

@@ -8,21 +8,19 @@ use super::claims::Identity;
 use super::native::{self, Program};
 use super::provider::{Kind, Provider};
 use super::token::{Purpose, Rules, Unverified};
-use super::{Reason, cookie, session, signed_out};
+use super::{Reason, cookie, exchange, session, signed_out};
 use crate::api_keys::format::{self, Presented};
 use crate::audit::Origin;
 use crate::call::Reply;
 use crate::code::Refusal;
 use crate::random::{base62, now_ms};
 use crate::sealed;
-use crate::secret::SecretText;
 use crate::service::Service;
-use crate::sql::{self, text};
 use ::http::{HeaderMap, StatusCode};
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value as Json, json};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
@@ -33,8 +31,7 @@ const VERIFIER_CHARS: usize = 64;
 const STATE_CHARS: usize = 32;
 const RETURN_BYTES_MAX: usize = 2_000;
 const PARAMETER_BYTES_MAX: usize = 255;
-/// What the secret of a client, and what a sign-in is sealed for.
-pub(crate) const SECRET_LABEL: &str = "client-secrets";
+/// What a sign-in is sealed for.
 const SIGN_IN_LABEL: &str = "sign-ins";
 const CALLBACK: &str = "/v1/auth/callback";
 
@@ -131,7 +128,7 @@ async fn chosen(service: &Service, id: Option<&str>) -> Result<Provider, Refusal
     }
 }
 
-async fn issuer(
+pub(super) async fn issuer(
     service: &Service,
     provider: &Provider,
 ) -> Result<super::discovery::Issuer, Refusal> {
@@ -139,7 +136,7 @@ async fn issuer(
     found.map_err(|cause| no_provider(provider, &cause))
 }
 
-fn no_provider(provider: &Provider, cause: &str) -> Refusal {
+pub(super) fn no_provider(provider: &Provider, cause: &str) -> Refusal {
     tracing::warn!(issuer = provider.issuer, cause, "a sign-in failed at an identity provider");
     Reason::Provider.into()
 }
@@ -161,7 +158,7 @@ fn return_to(wanted: Option<&String>) -> Result<String, Refusal> {
     }
 }
 
-fn redirect_uri(service: &Service) -> String {
+pub(super) fn redirect_uri(service: &Service) -> String {
     format!("{}{CALLBACK}", service.config.platform.public_url.trim_end_matches('/'))
 }
 
@@ -216,7 +213,7 @@ pub(crate) async fn callback(
             query.get("error").map_or("neither `code` nor `error`", String::as_str),
         )
     })?;
-    let token = token(service, &provider, &sign_in, code).await?;
+    let token = exchange::token(service, &provider, code, &sign_in.verifier).await?;
     let unverified = Unverified::read(&token, Purpose::SignIn)?;
     if unverified.issuer() != provider.issuer {
         return Err(Reason::Issuer.into());
@@ -225,7 +222,7 @@ pub(crate) async fn callback(
     let rules =
         Rules { audience: &client, algorithms: &provider.algorithms, purpose: Purpose::SignIn };
     let claims = super::verified(service, &provider, &rules, &unverified).await?;
-    check_id_token(claims, &client, &sign_in.nonce)?;
+    exchange::check(claims, &client, &sign_in.nonce)?;
     let identity = Identity::read(&provider, claims, sign_in.organisation.as_deref())?;
     let mut known = super::signed_in(service, &provider, &identity).await?;
     let origin = Origin {
@@ -255,81 +252,6 @@ fn begun(service: &Service, headers: &HeaderMap, query: &Query) -> Option<SignIn
     let sign_in: SignIn = serde_json::from_slice(&opened).ok()?;
     let is_this = query.get("state") == Some(&sign_in.state) && sign_in.expires_ms > now_ms();
     is_this.then_some(sign_in)
-}
-
-/// The ID token that a code is exchanged for.
-async fn token(
-    service: &Service,
-    provider: &Provider,
-    sign_in: &SignIn,
-    code: &str,
-) -> Result<String, Refusal> {
-    let issuer = issuer(service, provider).await?;
-    let place = issuer.token_endpoint.ok_or(Reason::Provider)?;
-    let client = provider.client_id.clone().unwrap_or_default();
-    let secret = client_secret(service, provider).await?;
-    let mut form = vec![
-        ("grant_type", "authorization_code".to_owned()),
-        ("code", code.to_owned()),
-        ("redirect_uri", redirect_uri(service)),
-        ("code_verifier", sign_in.verifier.clone()),
-    ];
-    let basic = match secret {
-        Some(secret) if issuer.posts_secrets => {
-            form.extend([("client_id", client), ("client_secret", secret.expose().to_owned())]);
-            None
-        }
-        Some(secret) => {
-            let pair = [client.as_str(), secret.expose()]
-                .map(|part| with_query("", &[("", part)]).split_off(2));
-            Some(SecretText::new(format!("Basic {}", STANDARD.encode(pair.join(":")))))
-        }
-        None => {
-            form.push(("client_id", client));
-            None
-        }
-    };
-    let answer = super::http::post(&place, form, basic)
-        .await
-        .map_err(|cause| no_provider(provider, &cause))?;
-    let token = answer["id_token"].as_str().map(str::to_owned);
-    token.ok_or_else(|| no_provider(provider, "no `id_token` in the answer to a code"))
-}
-
-async fn client_secret(
-    service: &Service,
-    provider: &Provider,
-) -> Result<Option<SecretText>, Refusal> {
-    let platform = service.pools.platform().await?;
-    let statement = "SELECT client_secret FROM identity_providers WHERE id = $1";
-    let row = sql::first(&platform, statement, &[text(&provider.id)]).await?;
-    let Some(sealed) = row.and_then(|row| row.get::<_, Option<Vec<u8>>>(0)) else {
-        return Ok(None);
-    };
-    let opened = sealed::open(service.pools.masters(), SECRET_LABEL, &provider.id, &sealed);
-    let opened = opened.and_then(|opened| String::from_utf8(opened).ok());
-    let lost = || Refusal::internal("a client's secret does not open under this master key");
-    opened.map(|secret| Some(SecretText::new(secret))).ok_or_else(lost)
-}
-
-/// What an ID token must say beside what every token must (OpenID Connect Core 1.0, 3.1.3.7).
-fn check_id_token(
-    claims: &Map<String, Json>,
-    client: &[String],
-    nonce: &str,
-) -> Result<(), Reason> {
-    let client = client.first().map(String::as_str);
-    let is_for_several =
-        claims.get("aud").and_then(Json::as_array).is_some_and(|all| all.len() > 1);
-    let party = claims.get("azp").map(|party| party.as_str());
-    let is_party = party.map_or(!is_for_several, |party| party == client);
-    match claims.get("nonce").and_then(Json::as_str) == Some(nonce)
-        && is_party
-        && claims.contains_key("iat")
-    {
-        true => Ok(()),
-        false => Err(Reason::Claims),
-    }
 }
 
 /// `POST /v1/auth/logout`: ends this browser's session; says where the provider's own is ended.
@@ -400,25 +322,6 @@ mod tests {
             ("/a\r\nset-cookie: x=y", false),
         ] {
             assert_eq!(return_to(Some(&path.to_owned())).is_ok(), is_own, "{path:?}");
-        }
-    }
-
-    #[test]
-    fn an_id_token_is_for_this_sign_in_and_this_client() {
-        let client = ["us".to_owned()];
-        for (claims, is_right) in [
-            (json!({"iat": 1, "nonce": "n", "aud": "us"}), true),
-            (json!({"iat": 1, "nonce": "n", "aud": ["us"], "azp": "us"}), true),
-            (json!({"iat": 1, "nonce": "n", "aud": ["us", "them"], "azp": "us"}), true),
-            (json!({"iat": 1, "nonce": "n", "aud": ["us", "them"]}), false),
-            (json!({"iat": 1, "nonce": "n", "aud": ["us"], "azp": "them"}), false),
-            (json!({"iat": 1, "nonce": "n", "aud": ["us"], "azp": null}), false),
-            (json!({"iat": 1, "nonce": "m", "aud": ["us"]}), false),
-            (json!({"iat": 1, "aud": ["us"]}), false),
-            (json!({"nonce": "n", "aud": ["us"]}), false),
-        ] {
-            let checked = check_id_token(claims.as_object().unwrap(), &client, "n");
-            assert_eq!(checked.is_ok(), is_right, "{claims}");
         }
     }
 
