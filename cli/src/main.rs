@@ -13,6 +13,7 @@ mod check;
 mod children;
 mod client;
 mod completions;
+mod debug;
 mod demo;
 mod doctor;
 mod down;
@@ -80,6 +81,9 @@ enum Command {
     Init(init::Arguments),
     /// Run a command, such as your tests, beside a sidecar of its own
     Run(run::Arguments),
+    /// What somebody who helps asks for
+    #[command(subcommand)]
+    Debug(debug::Command),
     /// Say what is wrong with this installation, and what mends it
     Doctor(doctor::Arguments),
     /// Print completions for a shell
@@ -150,6 +154,7 @@ fn main() -> std::process::ExitCode {
         Command::Quota(command) => quota::run(&places, &command),
         Command::Init(arguments) => init::run(&arguments),
         Command::Run(arguments) => return run::run(&arguments),
+        Command::Debug(command) => debug::run(&places, &command),
         Command::Doctor(arguments) => doctor::run(&places, &arguments),
         Command::Completions(arguments) => completions::run(&arguments, &mut Cli::command()),
         Command::Errors(arguments) => errors::run(&arguments),

@@ -645,6 +645,25 @@ fn an_administrator_works_from_the_shell() {
         let (ended, out, err) = shell(line);
         assert_eq!(ended, Some(0), "{line}: {out}{err}");
     }
+    // What is collected for somebody else holds nothing that opens anything.
+    let (ended, out, _) = shell("echo n | tollgate debug bundle --out refused");
+    assert!(
+        ended == Some(1) && out.contains("control.toml") && !up.folder.0.join("refused").exists()
+    );
+    let (ended, out, err) = shell("tollgate debug bundle --out debug --yes");
+    assert_eq!(ended, Some(0), "{out}{err}");
+    let collected: String =
+        ["control.toml", "control.log", "sidecar.log", "status.json", "control-metrics.txt"]
+            .map(|name| std::fs::read_to_string(up.folder.0.join("debug").join(name)).unwrap())
+            .concat();
+    assert!(
+        collected.contains("tollgate_control_refusals_total") && collected.contains("\"demo\"")
+    );
+    for file in ["admin.key", "provisioner.password", "master.key"] {
+        let secret = std::fs::read_to_string(up.folder.0.join("data/keys").join(file)).unwrap();
+        assert!(!collected.contains(secret.trim()), "{file}");
+    }
+    assert_eq!(shell("tollgate debug bundle --out debug --yes").0, Some(2), "it is there");
     let (ended, _, err) = shell("tollgate down >&2; tollgate me");
     assert!(ended == Some(3) && err.contains("127.0.0.1"), "{err}");
     let kept = std::fs::metadata(up.folder.0.join("config/tollgate/profiles.json")).unwrap();
