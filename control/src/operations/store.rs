@@ -147,6 +147,13 @@ pub async fn set_state(
     sql::run(client, statement, &[text(&id), text(&state), jsonb(&error)]).await.map(|_| ())
 }
 
+/// It has failed, unless somebody gave it up; whether it has.
+pub async fn fail(client: &impl Queries, id: &str, error: &Json) -> Found<bool> {
+    let statement = "UPDATE operations SET state = 'failed', error = $2, version = version + 1, updated_at = now() \
+        WHERE id = $1 AND state = 'running'";
+    Ok(sql::run(client, statement, &[text(&id), jsonb(error)]).await? == 1)
+}
+
 /// It is being worked on, unless somebody gave it up.
 pub async fn begin(client: &impl Queries, id: &str) -> Found<()> {
     let statement = "UPDATE operations SET state = 'running', version = version + 1, updated_at = now() \

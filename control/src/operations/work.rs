@@ -225,8 +225,8 @@ impl Job<'_> {
         let mut conn = self.service.pools.platform().await?;
         let tx = conn.begin().await?;
         let said = json!({"code": "step-failed", "step": step, "message": error});
-        store::set_state(&tx, &self.operation.id, "failed", Some(&said)).await?;
-        if self.operation.kind == "tenant.provision" {
+        let has_failed = store::fail(&tx, &self.operation.id, &said).await?;
+        if has_failed && self.operation.kind == "tenant.provision" {
             tenants::store::set_state(&tx, self.tenant_id(), "failed").await?;
             self.event(&tx, "tenant.failed").await.map_err(Refusal::internal)?;
         }

@@ -165,7 +165,11 @@ async fn grace(job: &Job<'_>) -> Result<Step, String> {
     }
     let mut conn = job.conn().await?;
     let tx = conn.begin().await.map_err(said)?;
-    tenants::by_id(&tx, job.tenant_id(), true).await.map_err(said)?;
+    let tenant = tenants::by_id(&tx, job.tenant_id(), true).await.map_err(said)?;
+    // Whatever became of the operation: nothing is erased of a tenant that is not leaving.
+    if tenant.is_none_or(|tenant| tenant.state != "offboarding") {
+        return Err("the tenant is not being offboarded any more".to_owned());
+    }
     let now = store::by_id(&tx, &job.operation.id).await.map_err(said)?;
     if now.is_none_or(|now| now.state != "running") {
         tx.rollback().await.map_err(said)?;

@@ -71,7 +71,8 @@ async fn sign_on(
         "token" => native::token(service, &form(asked, body).await?),
         _ => {
             let form = form(asked, body).await?;
-            browser::backchannel_logout(service, &form, &origin).await.map_err(believed)
+            let answered = browser::backchannel_logout(service, &form, &origin).await;
+            answered.map_err(|refusal| believed(unless_too_many(service, asked, refusal)))
         }
     }
 }

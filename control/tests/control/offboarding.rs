@@ -212,6 +212,21 @@ fn an_offboarded_tenant_is_silent_and_comes_back_as_it_was() {
         );
         assert_eq!(control.ask(&key, "GET", &path(""), None).status, 200);
     }
+    // An operation that went astray erases nothing of a tenant that is back.
+    let (database, _) = control.placement("acme");
+    let astray = "UPDATE operations SET state = 'failed', result = result || '{\"grace_ends_at\": \"2020-01-01T00:00:00Z\"}' \
+        WHERE id = (SELECT max(id) FROM operations WHERE kind = 'tenant.offboard') RETURNING id";
+    let id = control.psql(astray).unwrap().lines().next().unwrap().to_owned();
+    let retried = admin(&control, "POST", &format!("/v1/operations/{id}/retry"), Some(json!({})));
+    assert_eq!(retried.status, 200, "{}", retried.text);
+    let refused = waited(&control, &id, |operation| operation["steps"][1]["error"].is_string());
+    assert!(
+        refused["steps"][1]["error"].as_str().unwrap().contains("not being offboarded"),
+        "{refused}"
+    );
+    let left = format!("SELECT count(*) FROM pg_database WHERE datname = '{database}'");
+    assert_eq!(control.psql(&left).unwrap(), "1");
+    assert_eq!(control.ask(&key, "GET", &path(""), None).status, 200);
     let actions = admin(&control, "GET", "/v1/audit-events?resource=acme", None).json();
     let count = |action: &str| {
         actions["data"].as_array().unwrap().iter().filter(|event| event["action"] == action).count()
