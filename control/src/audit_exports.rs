@@ -100,7 +100,7 @@ pub(crate) async fn step(job: &Job<'_>, _collect: &str) -> Result<Step, String> 
     store::add_result(job.platform, &job.operation.id, &members).await.map_err(said)?;
     // With its last step: nobody looks at it again.
     store::end_step(job.platform, &job.operation.id, 1, None).await.map_err(said)?;
-    store::set_state(job.platform, &job.operation.id, "succeeded", None).await.map_err(said)?;
+    store::set_state(job.platform, &job.operation.id, "succeeded").await.map_err(said)?;
     Ok(Step::Done)
 }
 

@@ -137,7 +137,7 @@ pub(crate) async fn step(job: &Job<'_>, name: &str) -> Result<Step, String> {
         // With the operation its last stage: nobody looks at it again.
         let last = i32::try_from(STEPS.len()).unwrap_or(i32::MAX);
         store::end_step(job.platform, &job.operation.id, last, None).await.map_err(said)?;
-        store::set_state(job.platform, &job.operation.id, "succeeded", None).await.map_err(said)?;
+        store::set_state(job.platform, &job.operation.id, "succeeded").await.map_err(said)?;
     }
     Ok(Step::Done)
 }

@@ -201,7 +201,7 @@ impl Job<'_> {
         // With the operation its last step: nobody looks at it again.
         let last = i32::try_from(STEPS.len()).unwrap_or(i32::MAX);
         store::end_step(&tx, &self.operation.id, last, None).await.map_err(said)?;
-        store::set_state(&tx, &self.operation.id, "succeeded", None).await.map_err(said)?;
+        store::set_state(&tx, &self.operation.id, "succeeded").await.map_err(said)?;
         tx.commit().await.map_err(said)?;
         self.service.to_publish.notify_one();
         Ok(())

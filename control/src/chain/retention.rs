@@ -1,18 +1,71 @@
 //! The beginning of a log goes when its time is over (`audit.retention_days`): where the chain goes on from is written down
 //! in the platform's database first, so that what is removed by anybody else shows as before.
 
-use super::{Link, head};
+use super::sequencer::all;
+use super::{Link, PLATFORM, head};
 use crate::audit::{Event, Origin, append};
 use crate::code::Refusal;
+use crate::lease::Lease;
+use crate::placement::KnownTenant;
 use crate::pools::Conn;
+use crate::service::Service;
 use crate::settings;
 use crate::sql::{self, bigint, bytes, int, text};
+use std::sync::Arc;
 
 /// Rows that are removed at once.
 const BATCH: i64 = 1_000;
 
+/// Goes through all logs once. The lease is the right to open tenants' databases; nobody else asks for one of this name.
+pub(super) async fn sweep(service: Arc<Service>, name: String) {
+    if let Err(refusal) = sweep_once(&service, &name).await {
+        let cause = refusal.cause.unwrap_or(refusal.message);
+        tracing::warn!(cause, "the beginnings of audit logs stay until the next look");
+    }
+}
+
+async fn sweep_once(service: &Service, name: &str) -> Result<(), Refusal> {
+    let platform = service.pools.platform().await?;
+    let Some(lease) = Lease::take(&platform, name, name).await? else { return Ok(()) };
+    for log in all(service).await? {
+        if let Err(refusal) = visit(service, &platform, &lease, &log).await {
+            let cause = refusal.cause.unwrap_or(refusal.message);
+            tracing::warn!(log, cause, "the beginning of an audit log stays until the next look");
+        }
+    }
+    Ok(lease.give_back(&platform).await?)
+}
+
+/// One log; one that is away is looked at with the next sweep.
+async fn visit(
+    service: &Service,
+    platform: &Conn,
+    lease: &Lease,
+    log: &str,
+) -> Result<(), Refusal> {
+    let is_pruned = match log {
+        PLATFORM => {
+            let mut conn = service.pools.platform().await?;
+            prune(platform, &mut conn, log).await?
+        }
+        tenant => {
+            let known = KnownTenant::by_id(platform, tenant).await?;
+            let Some(verified) = known.and_then(|known| known.for_job(lease)) else {
+                return Ok(());
+            };
+            let Ok(mut conn) = service.pools.tenant(&verified).await else { return Ok(()) };
+            prune(platform, &mut conn, log).await?
+        }
+    };
+    if is_pruned {
+        // It says so in the log itself.
+        service.noted.lock().insert(log.to_owned());
+    }
+    Ok(())
+}
+
 /// Removes what is older than the log's setting says, if anything is; the last number always stays.
-pub(super) async fn prune(platform: &Conn, conn: &mut Conn, log: &str) -> Result<bool, Refusal> {
+async fn prune(platform: &Conn, conn: &mut Conn, log: &str) -> Result<bool, Refusal> {
     let days = settings::retention_days(platform, conn).await?;
     let days = i32::try_from(days).unwrap_or(i32::MAX);
     let mut is_pruned = false;

@@ -33,7 +33,8 @@ const BROKEN: &str = "TG003";
 
 /// Numbers until the service ends.
 pub async fn work(service: Arc<Service>) {
-    let name = format!("sequence/{}", base32(NAME_CHARS));
+    let holder = base32(NAME_CHARS);
+    let name = format!("sequence/{holder}");
     let mut swept: Option<Instant> = None;
     loop {
         let is_sweep = swept.is_none_or(|at| at.elapsed() > SWEEP_INTERVAL)
@@ -41,9 +42,13 @@ pub async fn work(service: Arc<Service>) {
         if is_sweep {
             swept = Some(Instant::now());
         }
+        // Apart: what is new does not wait until what is old is gone.
+        if is_sweep {
+            tokio::spawn(retention::sweep(Arc::clone(&service), format!("retention/{holder}")));
+        }
         let logs: Vec<String> = service.noted.take().into_iter().collect();
         gauge!(AUDIT_WAITING).set(logs.len() as f64);
-        if let Err(refusal) = round(&service, &name, &logs, is_sweep).await {
+        if let Err(refusal) = round(&service, &name, &logs).await {
             let cause = refusal.cause.unwrap_or(refusal.message);
             tracing::error!(cause, "events of audit logs wait for their numbers");
             service.noted.lock().extend(logs);
@@ -53,20 +58,21 @@ pub async fn work(service: Arc<Service>) {
 }
 
 async fn note_all(service: &Service) -> Result<(), Refusal> {
-    let statement = "SELECT id FROM tenants WHERE state IN ('active', 'suspended', 'offboarding')";
-    let rows = service.pools.platform().await?.rows(statement, &[]).await?;
-    service.noted.note(None);
-    rows.iter().for_each(|row| service.noted.note(Some(row.get(0))));
+    let all = all(service).await?;
+    service.noted.lock().extend(all);
     Ok(())
 }
 
+/// Every log there is.
+pub(super) async fn all(service: &Service) -> Result<Vec<String>, Refusal> {
+    let statement = "SELECT id FROM tenants WHERE state IN ('active', 'suspended', 'offboarding')";
+    let rows = service.pools.platform().await?.rows(statement, &[]).await?;
+    let tenants = rows.iter().map(|row| row.get(0));
+    Ok(std::iter::once(PLATFORM.to_owned()).chain(tenants).collect())
+}
+
 /// Visits some logs, `pools.chores_max` at once.
-async fn round(
-    service: &Arc<Service>,
-    name: &str,
-    logs: &[String],
-    is_sweep: bool,
-) -> Result<(), Refusal> {
+async fn round(service: &Arc<Service>, name: &str, logs: &[String]) -> Result<(), Refusal> {
     if logs.is_empty() {
         return Ok(());
     }
@@ -80,18 +86,6 @@ async fn round(
     let lease = Arc::new(lease);
     let numbered = visits(service, &platform, &lease, logs).await;
     histogram!(AUDIT_ROUND_SECONDS).record(began.elapsed().as_secs_f64());
-    if is_sweep && numbered.is_ok() {
-        for log in logs {
-            if let Err(refusal) = prune(service, &platform, &lease, log).await {
-                let cause = refusal.cause.unwrap_or(refusal.message);
-                tracing::warn!(
-                    log,
-                    cause,
-                    "the beginning of an audit log stays until the next look"
-                );
-            }
-        }
-    }
     if let Some(lease) = Arc::into_inner(lease) {
         lease.give_back(&platform).await?;
     }
@@ -215,33 +209,4 @@ async fn number(
         }
     }
     Ok((last != known).then_some(last))
-}
-
-/// Removes from the beginning of a log what its time is over for.
-async fn prune(
-    service: &Service,
-    platform: &Conn,
-    lease: &Lease,
-    log: &str,
-) -> Result<(), Refusal> {
-    let is_pruned = match log {
-        PLATFORM => {
-            let mut conn = service.pools.platform().await?;
-            retention::prune(platform, &mut conn, log).await?
-        }
-        tenant => {
-            let known = KnownTenant::by_id(platform, tenant).await?;
-            let Some(verified) = known.and_then(|known| known.for_job(lease)) else {
-                return Ok(());
-            };
-            // One that is away is looked at with the next sweep.
-            let Ok(mut conn) = service.pools.tenant(&verified).await else { return Ok(()) };
-            retention::prune(platform, &mut conn, log).await?
-        }
-    };
-    if is_pruned {
-        // It says so in the log itself.
-        service.noted.lock().insert(log.to_owned());
-    }
-    Ok(())
 }

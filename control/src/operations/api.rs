@@ -101,7 +101,7 @@ async fn change(
         store::reset_steps(&write.tx, &current.id).await?;
         store::set_due(&write.tx, &current.id, 0.0).await?;
     }
-    store::set_state(&write.tx, &current.id, to, None).await?;
+    store::set_state(&write.tx, &current.id, to).await?;
     if current.kind == "tenant.provision" {
         tenants::store::set_state(&write.tx, &tenant, tenant_to).await?;
     }

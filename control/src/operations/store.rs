@@ -137,14 +137,9 @@ pub async fn due(client: &impl Queries) -> Found<Vec<String>> {
     Ok(client.rows(statement, &[]).await?.iter().map(|row| row.get(0)).collect())
 }
 
-pub async fn set_state(
-    client: &impl Queries,
-    id: &str,
-    state: &str,
-    error: Option<&Json>,
-) -> Found<()> {
-    let statement = "UPDATE operations SET state = $2, error = $3, version = version + 1, updated_at = now() WHERE id = $1";
-    sql::run(client, statement, &[text(&id), text(&state), jsonb(&error)]).await.map(|_| ())
+pub async fn set_state(client: &impl Queries, id: &str, state: &str) -> Found<()> {
+    let statement = "UPDATE operations SET state = $2, error = NULL, version = version + 1, updated_at = now() WHERE id = $1";
+    sql::run(client, statement, &[text(&id), text(&state)]).await.map(|_| ())
 }
 
 /// It has failed, unless somebody gave it up; whether it has.

@@ -101,7 +101,7 @@ pub async fn reinstate(call: &Call) -> Result<Reply, Stop> {
         let details = json!({"state": before.state, "allowed": []});
         return Err(write.refuse(Refusal::new(Code::InvalidState, message).with(details)).await);
     };
-    store::set_state(&write.tx, &operation.id, "cancelled", None).await?;
+    store::set_state(&write.tx, &operation.id, "cancelled").await?;
     let state = operation.json["result"]["state_before"].as_str().unwrap_or("suspended");
     tenants::set_state(&write.tx, id, state).await?;
     let reply = changed(write, "tenant.reinstated", &before, |tenant, version| {
@@ -212,7 +212,7 @@ async fn certify(job: &Job<'_>) -> Result<(), String> {
     // With the operation its last step: nobody looks at it again.
     let last = i32::try_from(STEPS.len()).unwrap_or(i32::MAX);
     store::end_step(&tx, &job.operation.id, last, None).await.map_err(said)?;
-    store::set_state(&tx, &job.operation.id, "succeeded", None).await.map_err(said)?;
+    store::set_state(&tx, &job.operation.id, "succeeded").await.map_err(said)?;
     tx.commit().await.map_err(said)?;
     job.service.to_publish.notify_one();
     Ok(())
