@@ -5,7 +5,7 @@ export PATH := /usr/lib/ccache:$(PATH)
 CASES ?= 1000000
 CARGO := cargo
 
-.PHONY: setup setup-lint setup-test up down test lint bench bench-control parity parity-go mutants fuzz torture shuttle asan isolation outside
+.PHONY: setup setup-lint setup-test up down test lint bench bench-control parity parity-go mutants fuzz torture shuttle asan isolation outside e2e-keycloak
 
 setup:
 	@./xtask/setup.sh
@@ -76,6 +76,10 @@ isolation: setup-test
 # Tenants ready, reads and writes beside bare SQL, 200 tenants on 40 connections.
 bench-control: setup-test
 	$(CARGO) test --release --package tollgate-control --test control figures -- --ignored --nocapture
+
+# People of a real Keycloak sign in and out: needs Java and Maven, fetches Keycloak once.
+e2e-keycloak: setup-test
+	./xtask/e2e-keycloak.sh
 
 # Every route as each role, by `tollgate up`, curl and psql alone.
 outside: setup-test

@@ -71,19 +71,34 @@ if [ "${1:-}" = test ]; then
             exit 2
         }
     done
-    # promtool alone, without the server that its package would start.
+    # Single programs, without the servers that their packages would start.
     tools="${XDG_CACHE_HOME:-$HOME/.cache}/tollgate/tools"
-    if ! command -v promtool >/dev/null 2>&1 && ! [ -x "$tools/promtool" ]; then
+    for wanted in promtool:prometheus:usr/bin pgbouncer:pgbouncer:usr/sbin; do
+        program="${wanted%%:*}" folder="${wanted##*:}" package="${wanted#*:}" package="${package%%:*}"
+        if ! command -v "$program" >/dev/null 2>&1 && ! [ -x "$tools/$program" ]; then
+            made=yes
+            mkdir -p "$tools/partial" && (
+                cd "$tools/partial" && { [ "$(id -u)" != 0 ] || apt-get update -qq; } &&
+                    apt-get download -qq "$package" 2>/dev/null &&
+                    dpkg -x "${package}"_*.deb . && mv "$folder/$program" ..
+            ) || {
+                echo "setup: put $program (of $package) on the PATH; tests run it" >&2
+                exit 2
+            }
+            rm -rf "$tools/partial"
+        fi
+    done
+    # What PgBouncer is linked with.
+    libraries=""
+    ldconfig -p 2>/dev/null | grep -q 'libcares\.so\.2' || libraries="libc-ares2"
+    ldconfig -p 2>/dev/null | grep -q 'libevent-2\.1\.so\.7' || libraries="$libraries libevent-2.1-7"
+    if [ -n "$libraries" ]; then
         made=yes
-        mkdir -p "$tools/partial" && (
-            cd "$tools/partial" && { [ "$(id -u)" != 0 ] || apt-get update -qq; } &&
-                apt-get download -qq prometheus 2>/dev/null &&
-                dpkg -x prometheus_*.deb . && mv usr/bin/promtool ..
-        ) || {
-            echo "setup: put promtool (of Prometheus) on the PATH; tests check metrics with it" >&2
+        # shellcheck disable=SC2086
+        [ "$(id -u)" = 0 ] && apt-get install -y -qq --no-install-recommends $libraries >&2 || {
+            echo "setup: install these packages and try again: $libraries" >&2
             exit 2
         }
-        rm -rf "$tools/partial"
     fi
     # Programs in Python in environments of their own, made anew when their versions change.
     for wanted in sdks:sidecar/tests/sidecar/sdks.txt schemathesis:control/tests/control/schemathesis.txt; do

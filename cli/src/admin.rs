@@ -10,10 +10,10 @@ mod people;
 
 pub(crate) use commands::{Audit, Key, Limit, Operation, Policy, Setting, Tenant};
 pub(crate) use fleet::{Idp, Migration};
-pub(crate) use people::{Access, Binding, Group, Role, User};
+pub(crate) use people::{Access, Binding, Grant, Group, Role, User};
 
+use crate::api::Api;
 use crate::api::calls::{self, Call};
-use crate::api::{Answer, Api};
 use crate::exit::{Exit, fail};
 use crate::places::Places;
 use crate::profile::Profile;
@@ -93,28 +93,18 @@ pub(crate) fn me(places: &Places, arguments: &Me) -> Exit {
 }
 
 fn answer(api: &Api, call: Call, is_dry_run: bool) -> Result<Json, (Exit, String)> {
-    let ask = |method: &str, path: &str, body: Option<&Json>, etag: Option<&str>| {
-        let answer = api.call(method, path, body, etag);
-        let answer = answer.map_err(|message| (Exit::Unreachable, message))?;
-        if answer.is_ok() { Ok(answer) } else { Err(answer.refusal()) }
-    };
     let etag = match call.needs_etag {
         true => etag(api, &call)?,
         false => None,
     };
     let is_write = call.method != "GET";
     let call = if is_dry_run && is_write { call.with("dry_run", "true") } else { call };
-    let mut answer: Answer = ask(call.method, &call.path, call.body.as_ref(), etag.as_deref())?;
-    // All pages are one list.
-    let mut all = answer.json["data"].take();
-    while let Some(cursor) = answer.json["next_cursor"].as_str() {
-        let next = Call { path: call.path.clone(), ..calls::get_me() }.with("cursor", cursor);
-        answer = ask("GET", &next.path, None, None)?;
-        if let (Some(all), Some(more)) = (all.as_array_mut(), answer.json["data"].as_array_mut()) {
-            all.append(more);
-        }
+    let answer = api.ask(&call, etag.as_deref())?.json;
+    match answer["data"].is_array() {
+        // All pages are one list.
+        true => Ok(json!({"data": api.pages(&call.path, answer)?, "next_cursor": null})),
+        false => Ok(answer),
     }
-    Ok(if all.is_null() { answer.json } else { json!({"data": all, "next_cursor": null}) })
 }
 
 /// The ETag of the object that a call changes; that of one which is not there yet is `"0"`.

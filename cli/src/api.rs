@@ -3,6 +3,7 @@
 pub(crate) mod calls;
 
 use crate::exit::Exit;
+use calls::Call;
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 use std::io::{Read, Write};
@@ -121,6 +122,46 @@ impl Api {
 }
 
 impl Api {
+    /// The answer of a call that is not refused; `if_match` is an ETag.
+    ///
+    /// # Errors
+    /// Nobody answers there, or a refusal.
+    pub(crate) fn ask(
+        &self,
+        call: &Call,
+        if_match: Option<&str>,
+    ) -> Result<Answer, (Exit, String)> {
+        let answer = self.call(call.method, &call.path, call.body.as_ref(), if_match);
+        let answer = answer.map_err(|message| (Exit::Unreachable, message))?;
+        if answer.is_ok() { Ok(answer) } else { Err(answer.refusal()) }
+    }
+
+    /// All pages of a list behind its first.
+    ///
+    /// # Errors
+    /// Those of `ask`.
+    pub(crate) fn pages(&self, path: &str, first: Json) -> Result<Vec<Json>, (Exit, String)> {
+        let mut page = first;
+        let mut all = Vec::new();
+        loop {
+            if let Some(more) = page["data"].as_array_mut() {
+                all.append(more);
+            }
+            let Some(cursor) = page["next_cursor"].as_str() else { return Ok(all) };
+            let next = Call { path: path.to_owned(), ..calls::get_me() }.with("cursor", cursor);
+            page = self.ask(&next, None)?.json;
+        }
+    }
+
+    /// A whole list.
+    ///
+    /// # Errors
+    /// Those of `ask`.
+    pub(crate) fn list(&self, call: &Call) -> Result<Vec<Json>, (Exit, String)> {
+        let first = self.ask(call, None)?.json;
+        self.pages(&call.path, first)
+    }
+
     /// Writes what a path answers into a file; answers its SHA-256.
     ///
     /// # Errors

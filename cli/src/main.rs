@@ -14,6 +14,7 @@ mod children;
 mod client;
 mod completions;
 mod debug;
+mod declared;
 mod demo;
 mod doctor;
 mod down;
@@ -102,6 +103,12 @@ enum Command {
     Setting(admin::Arguments<admin::Setting>),
     /// The audit log, of the platform or with --tenant of a tenant
     Audit(admin::Arguments<admin::Audit>),
+    /// Write a tenant's policy and limits into a folder, as `apply` takes it
+    Export(declared::Arguments),
+    /// Compare a folder with what is in force; exit 1 if anything differs
+    Diff(declared::Arguments),
+    /// Bring in force what a folder says; a second time there is nothing to do
+    Apply(declared::Apply),
     /// A tenant's limits: a change is in force at once
     Limit(admin::Arguments<admin::Limit>),
     /// Identity providers whose people sign in, and organisations that are linked to tenants
@@ -116,6 +123,8 @@ enum Command {
     Role(admin::Arguments<admin::Role>),
     /// Which user or group has which role
     Binding(admin::Arguments<admin::Binding>),
+    /// Who of the platform may see what is a tenant's people's own
+    Grant(admin::Arguments<admin::Grant>),
     /// Who may do what, and when they called last
     Access(admin::Arguments<admin::Access>),
     /// Show the page of a reason or load error, by name or number
@@ -170,6 +179,9 @@ fn main() -> std::process::ExitCode {
         Command::Operation(arguments) => admin::run(&places, &arguments),
         Command::Key(arguments) => admin::run(&places, &arguments),
         Command::Setting(arguments) => admin::run(&places, &arguments),
+        Command::Export(arguments) => declared::export(&places, &arguments),
+        Command::Diff(arguments) => declared::diff(&places, &arguments),
+        Command::Apply(arguments) => declared::apply(&places, &arguments),
         Command::Limit(arguments) => admin::run(&places, &arguments),
         Command::Idp(arguments) => admin::run(&places, &arguments),
         Command::Migration(arguments) => admin::run(&places, &arguments),
@@ -177,6 +189,7 @@ fn main() -> std::process::ExitCode {
         Command::Group(arguments) => admin::run(&places, &arguments),
         Command::Role(arguments) => admin::run(&places, &arguments),
         Command::Binding(arguments) => admin::run(&places, &arguments),
+        Command::Grant(arguments) => admin::run(&places, &arguments),
         Command::Access(arguments) => admin::run(&places, &arguments),
         Command::Audit(arguments) => admin::audit(&places, &arguments),
     };

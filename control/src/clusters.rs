@@ -8,12 +8,15 @@ use crate::listing::{Key, Order};
 use crate::migrate;
 use crate::noun::Noun;
 use crate::sealed;
-use crate::sql::{self, bytes, int, text};
+use crate::secret::MasterKey;
+use crate::sql::{self, Queries, bytes, int, text};
 use crate::tenants::model::TenantId;
 use crate::write::{Stop, Write};
 use serde::Deserialize;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::time::Duration;
+use tokio_postgres::Row;
 
 const CLUSTER: Noun = Noun {
     name: "cluster",
@@ -55,6 +58,28 @@ struct Patch {
     tenants_max: Option<i32>,
     url: Option<String>,
     direct_url: Option<String>,
+}
+
+/// How every cluster is reached, by its id; one without an address is the platform's own.
+///
+/// # Errors
+/// A sentence: the database, or an address that does not open under the master key.
+pub(crate) async fn all(
+    platform: &impl Queries,
+    own: &Addresses,
+    master: &MasterKey,
+) -> Result<BTreeMap<String, Addresses>, String> {
+    let rows = platform.rows("SELECT id, address FROM clusters", &[]).await;
+    let rows = rows.map_err(|error| crate::said(&error))?;
+    let reached = |row: &Row| {
+        let (id, sealed): (String, Option<Vec<u8>>) = (row.get(0), row.get(1));
+        let Some(sealed) = sealed else { return Ok((id, own.clone())) };
+        let opened = sealed::open([master], LABEL, &id, &sealed);
+        let addresses = opened.and_then(|opened| Addresses::unsealed(&opened));
+        let lost = || format!("the address of the cluster {id} does not open");
+        addresses.ok_or_else(lost).map(|addresses| (id.clone(), addresses))
+    };
+    rows.iter().map(reached).collect()
 }
 
 /// `GET /v1/clusters`.

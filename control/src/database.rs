@@ -46,6 +46,11 @@ impl Addresses {
         Addresses::read(both["url"].as_str()?, both["direct_url"].as_str()).ok()
     }
 
+    /// Where the role that provisions connects.
+    pub(crate) fn direct(&self) -> &Config {
+        &self.direct
+    }
+
     pub fn platform_database(&self) -> &str {
         &self.platform_database
     }

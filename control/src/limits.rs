@@ -18,6 +18,8 @@ use toml::Table;
 pub(crate) struct Limit {
     pub(crate) id: String,
     pub(crate) document: Map<String, Json>,
+    /// Who keeps it, such as a folder that is applied.
+    pub(crate) managed_by: Option<String>,
     /// 0 is one from before its first bundle.
     pub(crate) version: i64,
 }
@@ -27,6 +29,9 @@ impl Limit {
         let mut json = self.document.clone();
         json.insert("id".to_owned(), json!(self.id));
         json.insert("version".to_owned(), json!(self.version));
+        if let Some(managed_by) = &self.managed_by {
+            json.insert("managed_by".to_owned(), json!(managed_by));
+        }
         Json::Object(json)
     }
 }
@@ -51,11 +56,14 @@ pub(crate) async fn all(client: &impl Queries, defaults: &str) -> Result<Vec<Lim
     if version(client).await?.seq == 0 {
         return Ok(of_text(defaults));
     }
-    let rows = client.rows("SELECT id, document, version FROM limits ORDER BY id", &[]).await?;
+    let rows = client
+        .rows("SELECT id, document, managed_by, version FROM limits ORDER BY id", &[])
+        .await?;
     let limit = |row: &tokio_postgres::Row| Limit {
         id: row.get(0),
         document: row.get::<_, Json>(1).as_object().cloned().unwrap_or_default(),
-        version: row.get(2),
+        managed_by: row.get(2),
+        version: row.get(3),
     };
     Ok(rows.iter().map(limit).collect())
 }
@@ -88,7 +96,7 @@ fn of_text(text: &str) -> Vec<Limit> {
     let one = |limit: Json| {
         let mut document = limit.as_object().cloned()?;
         let id = document.remove("id")?.as_str()?.to_owned();
-        Some(Limit { id, document, version: 0 })
+        Some(Limit { id, document, managed_by: None, version: 0 })
     };
     limits.into_iter().filter_map(one).collect()
 }
@@ -103,7 +111,7 @@ pub(crate) async fn settle(
         return Ok(());
     }
     for limit in of_text(defaults) {
-        put(tx, &limit.id, &limit.document).await?;
+        put(tx, &limit.id, &limit.document, None).await?;
     }
     Ok(())
 }
@@ -112,11 +120,12 @@ pub(crate) async fn put(
     tx: &impl Queries,
     id: &str,
     document: &Map<String, Json>,
+    managed_by: Option<&str>,
 ) -> Result<(), Refusal> {
-    let statement = "INSERT INTO limits (id, document) VALUES ($1, $2) ON CONFLICT (id) \
-        DO UPDATE SET document = $2, version = limits.version + 1, updated_at = now()";
+    let statement = "INSERT INTO limits (id, document, managed_by) VALUES ($1, $2, $3) ON CONFLICT (id) \
+        DO UPDATE SET document = $2, managed_by = $3, version = limits.version + 1, updated_at = now()";
     let document = Json::Object(document.clone());
-    sql::run(tx, statement, &[string(&id), jsonb(&document)]).await?;
+    sql::run(tx, statement, &[string(&id), jsonb(&document), string(&managed_by)]).await?;
     Ok(())
 }
 

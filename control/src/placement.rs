@@ -2,7 +2,7 @@
 
 use crate::code::{Code, Refusal};
 use crate::planted::planted;
-use crate::sql::{self, Queries, text};
+use crate::sql::{self, Queries, text, texts};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use tokio_postgres::Row;
@@ -21,6 +21,8 @@ pub struct Placement {
     pub database: String,
     pub role: String,
     pub generation: i32,
+    /// Which password its role has.
+    pub password_generation: i32,
     /// What its database is at.
     pub schema_version: i32,
 }
@@ -84,7 +86,7 @@ impl Hints {
 /// The organisation of a provider whose people all belong to one tenant.
 pub(crate) const EVERYBODY: &str = "*";
 
-const KNOWN: &str = "SELECT t.id, t.state, t.key_reference, p.database_name, p.role_name, p.generation, p.schema_version, p.cluster_id, c.address \
+const KNOWN: &str = "SELECT t.id, t.state, t.key_reference, p.database_name, p.role_name, p.generation, p.schema_version, p.cluster_id, c.address, p.password_generation \
     FROM tenants t LEFT JOIN placements p ON p.tenant_id = t.id LEFT JOIN clusters c ON c.id = p.cluster_id";
 
 impl KnownTenant {
@@ -98,6 +100,20 @@ impl KnownTenant {
     ) -> Result<Option<KnownTenant>, tokio_postgres::Error> {
         let statement = format!("{KNOWN} WHERE t.id = $1");
         Ok(sql::first(platform, &statement, &[text(&id)]).await?.map(|row| KnownTenant::of(&row)))
+    }
+
+    /// The tenants with these ids.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn by_ids(
+        platform: &impl Queries,
+        ids: &[String],
+    ) -> Result<Vec<KnownTenant>, tokio_postgres::Error> {
+        let statement = format!("{KNOWN} WHERE t.id = ANY ($1)");
+        let ids = ids.to_vec();
+        let rows = platform.rows(&statement, &[texts(&ids)]).await?;
+        Ok(rows.iter().map(KnownTenant::of).collect())
     }
 
     /// The tenant whose keys carry a reference.
@@ -142,6 +158,7 @@ impl KnownTenant {
             cluster: Cluster { id: row.get(7), address: row.get(8) },
             generation: row.get(5),
             schema_version: row.get(6),
+            password_generation: row.get(9),
         });
         KnownTenant { id: row.get(0), state: row.get(1), key_reference: row.get(2), placement }
     }
@@ -195,6 +212,29 @@ pub(crate) async fn given_up(
     let rows = platform.rows(&statement, &[]).await?;
     let known = rows.iter().map(KnownTenant::of);
     Ok(known.filter_map(|tenant| Some((tenant.id, tenant.placement?))).collect())
+}
+
+/// Placements on a cluster whose tenants' offboarding is at the step that drops them, with their operations: those that
+/// wait longest first.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) async fn to_be_dropped(
+    platform: &impl Queries,
+    cluster: &str,
+    most: i64,
+) -> Result<Vec<(String, Placement)>, tokio_postgres::Error> {
+    let statement = format!(
+        "SELECT k.*, o.id FROM ({KNOWN}) k JOIN operations o ON o.tenant_id = k.id AND o.kind = 'tenant.offboard' \
+            JOIN operation_steps quiesced ON quiesced.operation_id = o.id AND quiesced.name = 'quiesce' \
+            JOIN operation_steps dropped ON dropped.operation_id = o.id AND dropped.name = 'drop' \
+        WHERE k.cluster_id = $1 AND k.state = 'offboarding' AND o.state = 'running' AND quiesced.state = 'succeeded' \
+            AND dropped.state <> 'succeeded' AND NOT coalesce(o.result ? 'is_checkpointed', false) \
+        ORDER BY o.updated_at, o.id LIMIT $2"
+    );
+    let rows = platform.rows(&statement, &[text(&cluster), sql::bigint(&most)]).await?;
+    let operation = |row: &Row| Some((row.get(10), KnownTenant::of(row).placement?));
+    Ok(rows.iter().filter_map(operation).collect())
 }
 
 /// Removes a placement whose database is gone.

@@ -15,21 +15,23 @@ pub use conn::{Conn, TenantConn};
 pub use session::Tx;
 
 use crate::code::{Code, Refusal};
-use crate::database::{Addresses, PLATFORM_ROLE, platform_password};
+use crate::database::{Addresses, PLATFORM_ROLE};
 use crate::migrate::tenant_schema_version;
 use crate::placement::{Cluster, Hints, VerifiedTenant};
 use crate::planted::planted;
-use crate::secret::{MasterKey, SecretText};
+use crate::secret::MasterKey;
 use crate::{clusters, ops, sealed, sql};
 use metrics::histogram;
 use pool::{Backends, Idle, Pool, Waiting, locked};
 use session::Session;
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::Row;
+use tokio_postgres::error::SqlState;
 
 /// Connections to the platform database.
 const PLATFORM_MAX: usize = 16;
@@ -110,29 +112,36 @@ impl Pools {
         addresses.map(Arc::new).ok_or_else(lost)
     }
 
-    /// Opens a connection with the password that the master key gives, or the one before it.
+    /// Opens a connection with the first password that is taken: of the master key in use or the one before it, of this
+    /// generation or one that a rotation is just giving.
     async fn open(
         &self,
         addresses: &Addresses,
-        database: &str,
-        role: &str,
-        password: impl Fn(&MasterKey) -> SecretText,
+        (database, role): (&str, &str),
+        (whose, generations): (&str, RangeInclusive<i32>),
     ) -> Result<Session, Refusal> {
         let began = Instant::now();
-        let opened = addresses.requests(database, role, &password(&self.master)).await;
-        histogram!(ops::CONNECT_SECONDS).record(began.elapsed().as_secs_f64());
-        let is_refused = |error: &tokio_postgres::Error| {
-            error.code() == Some(&tokio_postgres::error::SqlState::INVALID_PASSWORD)
-        };
-        let opened = match (opened, &self.previous) {
-            (Err(error), Some(previous)) if is_refused(&error) => {
-                addresses.requests(database, role, &password(previous)).await
+        let passwords = self.masters().flat_map(|master| {
+            let generations = generations.clone();
+            generations.map(move |generation| master.database_password(whose, generation))
+        });
+        let mut refused = "no password is known".to_owned();
+        for password in passwords {
+            match addresses.requests(database, role, &password).await {
+                Ok(client) => {
+                    histogram!(ops::CONNECT_SECONDS).record(began.elapsed().as_secs_f64());
+                    return Ok(Session::new(client, self.named_statements));
+                }
+                Err(error) => {
+                    refused = crate::said(&error);
+                    if error.code() != Some(&SqlState::INVALID_PASSWORD) {
+                        break;
+                    }
+                }
             }
-            (opened, _) => opened,
-        };
+        }
         // Whatever it says: nobody can be asked there now.
-        let client = opened.map_err(|error| Refusal::unavailable(crate::said(&error)))?;
-        Ok(Session::new(client, self.named_statements))
+        Err(Refusal::unavailable(refused))
     }
 
     /// A connection to the platform database.
@@ -144,9 +153,8 @@ impl Pools {
         if let Some(idle) = self.platform.take_idle() {
             return Ok(Conn::new(idle.session, &self.platform, None, place));
         }
-        let database = self.addresses.platform_database();
-        let session =
-            self.open(&self.addresses, database, PLATFORM_ROLE, platform_password).await?;
+        let at = (self.addresses.platform_database(), PLATFORM_ROLE);
+        let session = self.open(&self.addresses, at, ("platform", 1..=1)).await?;
         Ok(Conn::new(session, &self.platform, None, place))
     }
 
@@ -194,11 +202,11 @@ impl Pools {
         }
         let backend = self.backend().await?;
         let placement = tenant.placement();
-        let (database, role) = (&placement.database, &placement.role);
-        let generation = placement.generation;
-        let password = |key: &MasterKey| key.database_password(tenant.id(), generation);
+        let generation = placement.password_generation;
         let addresses = self.addresses_of(&placement.cluster)?;
-        let session = self.open(&addresses, database, role, password).await?;
+        let at = (placement.database.as_str(), placement.role.as_str());
+        let whose = (tenant.id(), generation..=generation + 1);
+        let session = self.open(&addresses, at, whose).await?;
         Ok(Conn::new(session, &pool, Some(backend), place))
     }
 

@@ -102,8 +102,11 @@ impl Job<'_> {
         if sql::first(&admin, known, &[text(&placement.role)]).await.map_err(said)?.is_none() {
             admin.batch_execute(&format!("CREATE ROLE {role} LOGIN")).await.map_err(said)?;
         }
-        let password =
-            self.service.pools.master().database_password(self.tenant_id(), placement.generation);
+        let password = self
+            .service
+            .pools
+            .master()
+            .database_password(self.tenant_id(), placement.password_generation);
         let password = literal(&scram_verifier(&password, &bytes()));
         let set =
             format!("ALTER ROLE {role} LOGIN PASSWORD {password}; GRANT {TENANT_ROLE} TO {role}");
@@ -180,7 +183,8 @@ impl Job<'_> {
         drop(self.open().await?);
         let placement = self.placement().await?;
         let pools = &self.service.pools;
-        let password = pools.master().database_password(self.tenant_id(), placement.generation);
+        let password =
+            pools.master().database_password(self.tenant_id(), placement.password_generation);
         let addresses = self.addresses().await?;
         let elsewhere =
             addresses.requests(addresses.platform_database(), &placement.role, &password).await;

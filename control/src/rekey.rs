@@ -24,27 +24,73 @@ const SEALED: [(&str, &str, &str, &str); 3] = [
 ///
 /// # Errors
 /// A sentence: a database, or an address that does not open.
-pub async fn passwords(admin: &Client, master: &MasterKey) -> Result<usize, String> {
+pub async fn passwords(
+    admin: &Client,
+    addresses: &Addresses,
+    master: &MasterKey,
+) -> Result<usize, String> {
     let said = |error: tokio_postgres::Error| crate::said(&error);
     ensure_roles(admin, master).await.map_err(said)?;
     let mut count = 0;
-    for row in admin.rows("SELECT id, address FROM clusters ORDER BY 1", &[]).await.map_err(said)? {
-        let (cluster, sealed): (String, Option<Vec<u8>>) = (row.get(0), row.get(1));
-        let there = match &sealed {
-            None => None,
-            Some(sealed) => {
-                let opened = sealed::open([master], clusters::LABEL, &cluster, sealed);
-                let addresses = opened.and_then(|opened| Addresses::unsealed(&opened));
-                let lost = || format!("the address of the cluster {cluster} does not open");
-                let addresses = addresses.ok_or_else(lost)?;
-                Some(addresses.admin(addresses.platform_database()).await.map_err(said)?)
-            }
-        };
-        count += of_cluster(admin, there.as_ref().unwrap_or(admin), &cluster, master)
-            .await
-            .map_err(said)?;
+    for (cluster, addresses) in clusters::all(admin, addresses, master).await? {
+        let there = addresses.admin(addresses.platform_database()).await.map_err(said)?;
+        count += of_cluster(admin, &there, &cluster, master).await.map_err(said)?;
     }
     Ok(count)
+}
+
+/// Gives tenants' roles passwords of another generation, one after the other: whoever connects meanwhile is let in with the
+/// one or the other. Answers how many.
+///
+/// # Errors
+/// A sentence; run again, it gives everybody the next.
+pub async fn next_passwords(
+    addresses: &Addresses,
+    master: &MasterKey,
+    tenant: Option<&str>,
+) -> Result<usize, String> {
+    let said = |error: tokio_postgres::Error| crate::said(&error);
+    let mut admin = addresses.admin(addresses.platform_database()).await.map_err(said)?;
+    let clusters = clusters::all(&admin, addresses, master).await?;
+    let statement = "SELECT tenant_id, cluster_id FROM placements WHERE $1 IS NULL OR tenant_id = $1 ORDER BY 1";
+    let placed = admin.rows(statement, &[text(&tenant)]).await.map_err(said)?;
+    for row in &placed {
+        let (tenant, cluster): (String, String) = (row.get(0), row.get(1));
+        let addresses = clusters.get(&cluster).ok_or_else(|| format!("no cluster `{cluster}`"))?;
+        let there = addresses.admin(addresses.platform_database()).await.map_err(said)?;
+        next_password(&mut admin, &there, &tenant, master).await.map_err(said)?;
+    }
+    match (placed.len(), tenant) {
+        (0, Some(tenant)) => Err(format!("no tenant `{tenant}` with a database")),
+        (count, _) => Ok(count),
+    }
+}
+
+/// The role first: what the platform says of a password is then never ahead of it by more than one.
+async fn next_password(
+    admin: &mut Client,
+    there: &Client,
+    tenant: &str,
+    master: &MasterKey,
+) -> Result<(), tokio_postgres::Error> {
+    let tx = admin.transaction().await?;
+    let statement =
+        "SELECT role_name, password_generation FROM placements WHERE tenant_id = $1 FOR UPDATE";
+    let Some(row) = sql::first(&tx, statement, &[text(&tenant)]).await? else { return Ok(()) };
+    let (role, next): (String, i32) = (row.get(0), row.get::<_, i32>(1) + 1);
+    let password = literal(&scram_verifier(&master.database_password(tenant, next), &bytes()));
+    there.batch_execute(&format!("ALTER ROLE {} PASSWORD {password}", quoted(&role))).await?;
+    let set = "UPDATE placements SET password_generation = $2 WHERE tenant_id = $1";
+    sql::run(&tx, set, &[text(&tenant), sql::int(&next)]).await?;
+    let event = Event {
+        action: "placement.password_rotated",
+        tenant_id: Some(tenant),
+        resource: ("placement", tenant),
+        before: None,
+        after: None,
+    };
+    append(&tx, &Origin::system("rekey"), &event).await?;
+    tx.commit().await
 }
 
 /// The roles of the tenants that are placed on one cluster.
@@ -54,8 +100,7 @@ async fn of_cluster(
     cluster: &str,
     master: &MasterKey,
 ) -> Result<usize, tokio_postgres::Error> {
-    let statement =
-        "SELECT tenant_id, role_name, generation FROM placements WHERE cluster_id = $1 ORDER BY 1";
+    let statement = "SELECT tenant_id, role_name, password_generation FROM placements WHERE cluster_id = $1 ORDER BY 1";
     let placed = platform.rows(statement, &[text(&cluster)]).await?;
     for row in &placed {
         let (tenant, role): (String, String) = (row.get(0), row.get(1));

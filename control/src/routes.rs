@@ -6,9 +6,9 @@ use crate::code::Code;
 use crate::credential::{Caller, CallerKind};
 use crate::write::Stop;
 use crate::{
-    access, api_keys, audit_events, audit_exports, bundle, chain, clusters, fleet, groups,
-    identity_providers, limits, me, operations, organisations, policies, role_bindings, roles,
-    settings, sidecars, tenants, users,
+    access, api_keys, audit_events, audit_exports, break_glass, bundle, chain, clusters, fleet,
+    groups, identity_providers, limits, me, operations, organisations, policies, role_bindings,
+    roles, settings, sidecars, tenants, users,
 };
 use http::Method;
 use std::pin::Pin;
@@ -301,6 +301,16 @@ routes! {
         "Remove a user with its memberships and roles" [] {} - => 204 "" | LastAdmin;
     POST "/v1/tenants/{tenant_id}/users/{id}/sign-out" ["user:update"] Tenant Active users::sign_out_now:
         "End a user's sessions; tokens issued before are refused" [] {} - => 200 "User";
+    GET "/v1/tenants/{tenant_id}/break-glass-grants" ["break-glass:read"] Tenant Active break_glass::list:
+        "Who of the platform may see what is the people's own" ["search"] {"created_at"} - => 200 "BreakGlassGrantList";
+    POST "/v1/tenants/{tenant_id}/break-glass-grants" ["break-glass:create"] Tenant Active break_glass::create:
+        "Ask to see what is the people's own, for some hours" [] {} "NewBreakGlassGrant" => 201 "BreakGlassGrant";
+    GET "/v1/tenants/{tenant_id}/break-glass-grants/{id}" ["break-glass:read"] Tenant Active break_glass::show:
+        "One grant" [] {} - => 200 "BreakGlassGrant";
+    POST "/v1/tenants/{tenant_id}/break-glass-grants/{id}/approve" ["break-glass:update"] Tenant Active break_glass::approve:
+        "Let another's grant begin" [] {} - => 200 "BreakGlassGrant" | InvalidState;
+    DELETE "/v1/tenants/{tenant_id}/break-glass-grants/{id}" ["break-glass:update"] Tenant Active break_glass::end:
+        "End a grant at once" [] {} - => 204 "";
     GET "/v1/tenants/{tenant_id}/groups" ["group:read"] Tenant Active groups::list:
         "All groups" ["search"] {"created_at" "display_name"} - => 200 "GroupList";
     POST "/v1/tenants/{tenant_id}/groups" ["group:create"] Tenant Active groups::create:

@@ -7,7 +7,7 @@ use crate::pools::Pools;
 use crate::secret::MasterKey;
 use crate::service::Service;
 use crate::sql::{self, text};
-use crate::{chain, copies, denials, fleet, migrate, operations, ops, publish, wire};
+use crate::{chain, copies, denials, epochs, fleet, migrate, operations, ops, publish, wire};
 use axum::Router;
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
@@ -65,6 +65,7 @@ pub async fn run(config: Config) -> Result<(), String> {
     listener.set_nonblocking(true).map_err(refused)?;
     let tls = tls(&config).await?;
     let pools = prepare(&config).await?;
+    epochs::ensure_open(pools.addresses()).await?;
     fleet::ensure(&pools).await.map_err(|refusal| refusal.cause.unwrap_or(refusal.message))?;
     let service = Arc::new(Service::new(config, pools)?);
     ops::serve(Arc::clone(&service), ops::register()?).await?;

@@ -5,6 +5,7 @@
 
 pub mod api;
 pub(crate) mod erase;
+mod janitor;
 pub mod model;
 pub mod offboard;
 pub mod store;

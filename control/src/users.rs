@@ -4,6 +4,7 @@
 
 use crate::admins::{Admins, Level};
 use crate::audit;
+use crate::break_glass;
 use crate::call::{Call, Reply};
 use crate::code::{Code, Refusal};
 use crate::listing::{Key, Order};
@@ -103,8 +104,9 @@ pub async fn show(call: &Call) -> Result<Reply, Stop> {
 
 /// `GET T/users/{id}/export`: what a person may ask for (GDPR, article 15), as far as the control plane knows it.
 pub async fn export(call: &Call) -> Result<Reply, Stop> {
-    let conn = call.tenant_conn().await?;
+    let mut conn = call.tenant_conn().await?;
     let user = USER.find(&*conn, call.parameter(0), false).await?;
+    break_glass::used(call, &mut conn, ("user", &user.id)).await?;
     let statement = "SELECT jsonb_build_object( \
         'groups', (SELECT coalesce(jsonb_agg(jsonb_build_object('id', g.id, 'display_name', g.display_name, \
             'since', rfc3339(m.created_at)) ORDER BY g.id), '[]') FROM group_members m JOIN groups g ON g.id = m.group_id \

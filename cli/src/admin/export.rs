@@ -1,8 +1,8 @@
 //! `tollgate audit export`: asks for an export, waits for it, writes its lines into a file and holds them against the digest.
 
 use super::Flags;
-use crate::api::calls::{self, Call};
-use crate::api::{Answer, Api};
+use crate::api::Api;
+use crate::api::calls;
 use crate::exit::{Exit, fail};
 use crate::places::Places;
 use serde_json::Value as Json;
@@ -45,11 +45,11 @@ fn export(api: &Api, flags: &Flags, wanted: &Wanted<'_>) -> Result<Json, (Exit, 
         Some(tenant) => calls::post_tenants_tenant_id_audit_events_exports(tenant, &range),
         None => calls::post_audit_events_exports(&range),
     };
-    let mut operation = asked(api, &made)?.json;
+    let mut operation = api.ask(&made, None)?.json;
     let id = operation["id"].as_str().unwrap_or_default().to_owned();
     while matches!(operation["state"].as_str(), Some("pending" | "running")) {
         let wait = calls::GetOperationsIdQuery { wait_ms: Some(WAIT_MS) };
-        operation = asked(api, &calls::get_operations_id(&id, &wait))?.json;
+        operation = api.ask(&calls::get_operations_id(&id, &wait), None)?.json;
     }
     let export = operation["result"]["export"].clone();
     if export.is_null() {
@@ -76,10 +76,4 @@ fn export(api: &Api, flags: &Flags, wanted: &Wanted<'_>) -> Result<Json, (Exit, 
             ))
         }
     }
-}
-
-fn asked(api: &Api, call: &Call) -> Result<Answer, (Exit, String)> {
-    let answer = api.call(call.method, &call.path, call.body.as_ref(), None);
-    let answer = answer.map_err(|message| (Exit::Unreachable, message))?;
-    if answer.is_ok() { Ok(answer) } else { Err(answer.refusal()) }
 }

@@ -1,6 +1,7 @@
 //! The command line as people run it: golden findings, exit codes, `up` and the lines it prints,
 //! and the console blocks of the README.
 
+mod declared;
 mod lint;
 mod policy;
 mod sign_on;

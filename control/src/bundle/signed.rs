@@ -40,7 +40,9 @@ pub async fn show(call: &Call) -> Result<Reply, Stop> {
         seq: u64::try_from(version.seq).map_err(Refusal::internal)?,
     };
     let body = apart(move || signed(&id, &files, number, &secret)).await?;
-    Ok(Reply::ok(body.map_err(Refusal::internal)?).etag(version.seq))
+    // Numbers of another epoch are others.
+    let etag = format!("\"{}.{}\"", version.epoch, version.seq);
+    Ok(Reply { etag: Some(etag), ..Reply::ok(body.map_err(Refusal::internal)?) })
 }
 
 /// The bundle of files that load, and what verifies it.

@@ -99,28 +99,46 @@ async fn visits(
     logs: &[String],
 ) -> Result<(), Refusal> {
     let mut known = heads(platform, logs).await?;
+    let mut head_of = |log: &str| known.remove(log).unwrap_or_default();
+    let mut grown = Vec::new();
+    if logs.iter().any(|log| log == PLATFORM) {
+        let head = head_of(PLATFORM);
+        grown.extend(
+            numbered(service, PLATFORM, number(service, platform, PLATFORM, head.link)).await,
+        );
+    }
     let places = Arc::new(Semaphore::new(service.config.pools.chores_max.max(1)));
     let mut visits = JoinSet::new();
-    for log in logs {
+    for tenant in KnownTenant::by_ids(platform, logs).await? {
+        let head = head_of(&tenant.id);
         let (service, lease, places) =
             (Arc::clone(service), Arc::clone(lease), Arc::clone(&places));
-        let (log, head) = (log.clone(), known.remove(log).unwrap_or_default());
         visits.spawn(async move {
             let _place = places.acquire_owned().await;
-            let visited = visit(&service, &lease, &log, head).await;
-            visited.unwrap_or_else(|refusal| {
-                let cause = refusal.cause.unwrap_or(refusal.message);
-                tracing::error!(log, cause, "events of an audit log wait for their numbers");
-                service.noted.lock().insert(log.clone());
-                None
-            })
+            numbered(&service, &tenant.id, visit(&service, &lease, &tenant, head.link)).await
         });
     }
-    let mut grown = Vec::new();
     while let Some(visited) = visits.join_next().await {
         grown.extend(visited.ok().flatten());
     }
     keep(platform, &grown).await
+}
+
+/// The new end of a log, if it has grown; one that could not be numbered is noted again.
+async fn numbered(
+    service: &Service,
+    log: &str,
+    numbering: impl Future<Output = Result<Option<Link>, Refusal>>,
+) -> Option<(String, Link)> {
+    match numbering.await {
+        Ok(grown) => grown.map(|link| (log.to_owned(), link)),
+        Err(refusal) => {
+            let cause = refusal.cause.unwrap_or(refusal.message);
+            tracing::error!(log, cause, "events of an audit log wait for their numbers");
+            service.noted.lock().insert(log.to_owned());
+            None
+        }
+    }
 }
 
 /// What the platform's database knows of these logs.
@@ -149,29 +167,16 @@ async fn keep(platform: &Conn, grown: &[(String, Link)]) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// Numbers what one log holds; its new end, if it has grown.
+/// Numbers what a tenant's log holds.
 async fn visit(
     service: &Service,
     lease: &Lease,
-    log: &str,
-    head: Head,
-) -> Result<Option<(String, Link)>, Refusal> {
-    let platform = service.pools.platform().await?;
-    let grown = match log {
-        PLATFORM => number(service, &platform, log, head.link).await?,
-        tenant => {
-            let known = KnownTenant::by_id(&platform, tenant).await?;
-            drop(platform);
-            match known.and_then(|known| known.for_job(lease)) {
-                Some(verified) => {
-                    let conn = service.pools.tenant(&verified).await?;
-                    number(service, &*conn, log, head.link).await?
-                }
-                None => None,
-            }
-        }
-    };
-    Ok(grown.map(|link| (log.to_owned(), link)))
+    tenant: &KnownTenant,
+    known: Link,
+) -> Result<Option<Link>, Refusal> {
+    let Some(verified) = tenant.for_job(lease) else { return Ok(None) };
+    let conn = service.pools.tenant(&verified).await?;
+    number(service, &*conn, &tenant.id, known).await
 }
 
 async fn number(

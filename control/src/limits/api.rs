@@ -12,6 +12,8 @@ use crate::write::{Stop, Write};
 use serde_json::{Map, Value as Json, json};
 use tollgate_proto::findings::findings;
 
+const MANAGED_BY_CHARS_MAX: usize = 64;
+
 async fn found(call: &Call) -> Result<Vec<Limit>, Refusal> {
     let defaults = before(call).await?;
     all(&*call.tenant_conn().await?, &defaults).await
@@ -49,7 +51,24 @@ pub async fn put(call: &Call) -> Result<Reply, Stop> {
         }
         _ => {}
     }
-    change(call, id, Some(document)).await
+    let managed_by = managed_by(&mut document)?;
+    change(call, id, Some((document, managed_by))).await
+}
+
+/// Takes out who keeps a limit: no member of limits.toml.
+fn managed_by(document: &mut Map<String, Json>) -> Result<Option<String>, Refusal> {
+    let is_name = |text: &str| {
+        (1..=MANAGED_BY_CHARS_MAX).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    match document.remove("managed_by") {
+        None | Some(Json::Null) => Ok(None),
+        Some(Json::String(text)) if is_name(&text) => Ok(Some(text)),
+        Some(other) => {
+            let expected = format!("1-{MANAGED_BY_CHARS_MAX} visible ASCII characters, or null");
+            Err(Refusal::invalid("/managed_by", &expected, other.to_string()))
+        }
+    }
 }
 
 /// `DELETE T/limits/{id}`.
@@ -61,7 +80,10 @@ pub async fn delete(call: &Call) -> Result<Reply, Stop> {
     change(call, id, None).await
 }
 
-async fn change(call: &Call, id: &str, document: Option<Map<String, Json>>) -> Result<Reply, Stop> {
+/// A limit's members, and who keeps it.
+type Written = (Map<String, Json>, Option<String>);
+
+async fn change(call: &Call, id: &str, written: Option<Written>) -> Result<Reply, Stop> {
     let defaults = before(call).await?;
     let mut conn = call.tenant_conn().await?;
     let mut write = Write::begin(call, &mut conn).await?;
@@ -73,9 +95,9 @@ async fn change(call: &Call, id: &str, document: Option<Map<String, Json>>) -> R
     // Whoever changes the bundle at the same time waits here, and finds another version then.
     let bundle = bundle::bump(&write.tx).await?;
     settle(&write.tx, bundle, &defaults).await?;
-    let action = match &document {
-        Some(document) => {
-            kept(&write.tx, id, document).await?;
+    let action = match &written {
+        Some((document, managed_by)) => {
+            kept(&write.tx, id, document, managed_by.as_deref()).await?;
             "limit.updated"
         }
         None => {

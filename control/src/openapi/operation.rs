@@ -170,6 +170,7 @@ pub(super) fn tag(route: &Route) -> &'static str {
         "users",
         "groups",
         "role-bindings",
+        "break-glass-grants",
         "access",
         "roles",
     ];

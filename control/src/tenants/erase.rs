@@ -54,13 +54,6 @@ async fn close(admin: &Client, placement: &Placement) -> Result<(), tokio_postgr
     Ok(())
 }
 
-pub(super) async fn drop_all(job: &Job<'_>) -> Result<(), String> {
-    let (admin, placement) = (job.admin().await?, job.placement().await?);
-    erase(&admin, &placement).await.map_err(said)?;
-    let members = json!({"is_checkpointed": is_checkpointed(&admin).await});
-    store::add_result(job.platform, &job.operation.id, &members).await.map_err(said)
-}
-
 /// Drops a database with whoever is connected to it, and its role.
 ///
 /// # Errors
@@ -131,7 +124,7 @@ async fn is_rewritten(admin: &Client) -> bool {
 
 /// The segment of the write-ahead log that tells of it is over and goes with the checkpoint (with `wal_recycle = off`;
 /// else it is written over in time), where the provisioning role may say so.
-async fn is_checkpointed(admin: &Client) -> bool {
+pub(super) async fn is_checkpointed(admin: &Client) -> bool {
     let mut is_done = true;
     for statement in ["SELECT pg_switch_wal()", "CHECKPOINT"] {
         is_done &= admin.batch_execute(statement).await.is_ok();

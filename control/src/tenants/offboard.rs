@@ -2,7 +2,7 @@
 //! then its database, role and everything that says anything of it are erased, and a signed certificate says so.
 
 use super::api::{changed, reason, shown};
-use super::{erase, store as tenants};
+use super::{erase, janitor, store as tenants};
 use crate::audit::{Event, Origin, append};
 use crate::audit_exports;
 use crate::call::{Call, Reply};
@@ -138,7 +138,7 @@ pub(crate) async fn step(job: &Job<'_>, name: &str) -> Result<Step, String> {
         "export" => export(job).await,
         "grace" => grace(job).await,
         "quiesce" => erase::quiesce(job).await.map(|()| Step::Done),
-        "drop" => erase::drop_all(job).await.map(|()| Step::Done),
+        "drop" => janitor::drop_all(job).await,
         "forget" => erase::forget(job).await.map(|()| Step::Done),
         "certify" => certify(job).await.map(|()| Step::Done),
         other => Err(format!("unknown step `{other}`")),

@@ -25,7 +25,7 @@ pub(crate) fn cluster() -> &'static Cluster {
 }
 
 /// As root: Postgres refuses, so it runs as nobody.
-fn command(program: &str) -> Command {
+pub(crate) fn command(program: &str) -> Command {
     if !nix::unistd::Uid::effective().is_root() {
         return Command::new(program);
     }

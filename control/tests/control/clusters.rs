@@ -1,6 +1,7 @@
 //! More than one cluster: tenants are placed where their jurisdictions allow, and nowhere else.
 
 use crate::cluster::{Cluster, cluster, psql_in};
+use crate::fleet::NOT_THERE;
 use crate::service::{Answer, Control};
 use serde_json::{Value as Json, json};
 
@@ -124,8 +125,10 @@ fn tenants_are_placed_within_their_jurisdictions_and_stay_there() {
     for name in ["here", "there"] {
         let (database, _) = control.placement(name);
         let folder = if name == "here" { &cluster().folder } else { &second.folder };
-        let back = "DROP FUNCTION forget_salts; DELETE FROM schema_migrations WHERE version = (SELECT max(version) FROM schema_migrations)";
-        psql_in(folder, &database, back).unwrap();
+        let back = format!(
+            "{NOT_THERE}; DELETE FROM schema_migrations WHERE version = (SELECT max(version) FROM schema_migrations)"
+        );
+        psql_in(folder, &database, &back).unwrap();
     }
     let behind = "SET session_replication_role = replica; UPDATE placements SET schema_version = schema_version - 1 WHERE tenant_id <> 'second'";
     control.psql(behind).unwrap();

@@ -1,6 +1,8 @@
 //! The control plane as a process: a Postgres of its own, HTTP from outside, psql beside it. One cluster for all tests of a
 //! run, on a socket in its own folder; it ends with this process.
 
+mod backups;
+mod break_glass;
 mod browser;
 mod chain;
 mod cluster;
@@ -11,6 +13,7 @@ mod figures;
 mod fleet;
 mod fuzzed;
 mod isolation;
+mod keycloak;
 mod keys;
 mod lists;
 mod offboarding;
@@ -18,6 +21,7 @@ mod oidc;
 mod owasp;
 mod people;
 mod policies;
+mod pooler;
 mod prefix;
 mod provisioning;
 mod publishing;

@@ -430,7 +430,7 @@ fn a_database_of_an_older_schema_is_brought_to_head() {
     let wanted = cluster().psql(&tenant, head).unwrap();
     // As an older program left it.
     let older = "SET session_replication_role = replica; DROP TABLE group_members, sessions, users, groups, roles, \
-        role_bindings, policy_drafts, policy_versions, limits; \
+        role_bindings, policy_drafts, policy_versions, limits, break_glass_grants; \
         DROP INDEX audit_events_tenant, audit_events_actor, audit_events_resource, audit_events_resource_type, \
         audit_events_outcome, audit_events_at, api_keys_search, api_keys_name; \
         DROP FUNCTION forget_salts, prune_audit, sequence_audit, audit_leaf, audit_part, roles_of, users_with, permissions_of; ALTER TABLE audit_events DROP COLUMN hash; \
