@@ -13,7 +13,7 @@ use crate::exit::{Exit, fail};
 use crate::places::Places;
 use crate::profile::Profile;
 use folder::Declared;
-use plan::Plan;
+use plan::{Plan, Wanted};
 use serde_json::{Value as Json, json};
 use std::path::{Path, PathBuf};
 use tenant::InForce;
@@ -44,9 +44,12 @@ pub(crate) struct Apply {
     #[arg(long)]
     dry_run: bool,
     /// What a tenant's first policy is called
-    #[arg(long, default_value = "main")]
+    #[arg(long, default_value = FIRST)]
     policy: String,
 }
+
+/// What a tenant's first policy is called.
+const FIRST: &str = "main";
 
 type Done<T> = Result<T, (Exit, String)>;
 /// The members of limits by their ids.
@@ -65,7 +68,7 @@ impl Arguments {
         Ok(me["tenant"].as_str().map(str::to_owned))
     }
 
-    fn plans(&self, api: &Api, options: (bool, &str)) -> Done<Vec<Plan>> {
+    fn plans(&self, api: &Api, wanted: Wanted<'_>) -> Done<Vec<Plan>> {
         let folders = folder::folders(&self.dir, self.tenant(api)?.as_deref())?;
         // All is read before anything is asked, all is asked before anything is done.
         let declared = folders.into_iter().map(|(tenant, path)| {
@@ -73,7 +76,7 @@ impl Arguments {
             Ok((tenant, declared))
         });
         let declared: Vec<(String, Declared)> = declared.collect::<Done<_>>()?;
-        declared.into_iter().map(|one| Plan::make(api, one, options)).collect()
+        declared.into_iter().map(|one| Plan::make(api, one, wanted)).collect()
     }
 
     fn show(&self, plans: &[Plan]) {
@@ -153,7 +156,8 @@ fn shown(dir: &Path) -> String {
 /// `tollgate diff DIR`: exit 1 if anything differs.
 pub(crate) fn diff(places: &Places, arguments: &Arguments) -> Exit {
     let differ = |api: Api| {
-        let plans = arguments.plans(&api, (true, "main"))?;
+        let plans =
+            arguments.plans(&api, Wanted { is_diff: true, is_prune: true, first: FIRST })?;
         arguments.show(&plans);
         Ok(if counts(&plans) == [0; 3] { Exit::Yes } else { Exit::No })
     };
@@ -164,7 +168,8 @@ pub(crate) fn diff(places: &Places, arguments: &Arguments) -> Exit {
 pub(crate) fn apply(places: &Places, apply: &Apply) -> Exit {
     let arguments = &apply.arguments;
     let run = |api: Api| {
-        let plans = arguments.plans(&api, (apply.prune, &apply.policy))?;
+        let wanted = Wanted { is_diff: apply.dry_run, is_prune: apply.prune, first: &apply.policy };
+        let plans = arguments.plans(&api, wanted)?;
         arguments.show(&plans);
         if !apply.dry_run {
             plans.into_iter().try_for_each(|plan| plan.apply(&api))?;

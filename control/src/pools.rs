@@ -180,11 +180,25 @@ impl Pools {
         statement: &str,
         params: &[sql::Param<'_>],
     ) -> Result<(TenantConn, Option<Row>), Refusal> {
+        let (conn, row) = self.tenant_and(tenant, statement, params).await?;
+        Ok((conn, row?))
+    }
+
+    /// The same for a statement whose failure means something.
+    ///
+    /// # Errors
+    /// Those of `tenant`.
+    pub async fn tenant_and(
+        &self,
+        tenant: &VerifiedTenant,
+        statement: &str,
+        params: &[sql::Param<'_>],
+    ) -> Result<(TenantConn, Result<Option<Row>, tokio_postgres::Error>), Refusal> {
         let conn = self.checked_out(tenant).await?;
         let (is_theirs, row) =
             tokio::join!(assert_is(&conn, tenant), sql::first(&conn, statement, params));
         is_theirs?;
-        Ok((TenantConn::new(conn, tenant.id().to_owned()), row?))
+        Ok((TenantConn::new(conn, tenant.id().to_owned()), row))
     }
 
     async fn checked_out(&self, tenant: &VerifiedTenant) -> Result<Conn, Refusal> {

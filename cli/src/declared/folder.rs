@@ -7,12 +7,13 @@ use crate::folder::FolderFiles;
 use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use tollgate_proto::bundle::FILES;
+use tollgate_proto::bundle::{FILES, File};
 use tollgate_proto::lint::lint_files;
 use toml::Table;
 
 const LIMITS: &str = "limits.toml";
 const MODEL: &str = "model.conf";
+const TENANT: &str = "tenant.toml";
 
 /// What a folder says that a tenant has; of what it has no file, it says nothing.
 #[derive(Debug, Default)]
@@ -115,8 +116,19 @@ fn said(path: &Path, error: &std::io::Error) -> (Exit, String) {
     (Exit::Usage, format!("{}: {error}", path.display()))
 }
 
+/// As it will be published: the folder is this tenant, whatever it is called.
 fn loads(tenant: &str, folder: &FolderFiles) -> Done<()> {
-    lint_files(tenant, &folder.files()).map(drop).map_err(|found| {
+    let was = folder.text_of(TENANT).map_or("", |(_, text)| text);
+    let own = was.parse::<Table>().map(|mut own| {
+        own.insert("tenant".to_owned(), tenant.into());
+        own.to_string()
+    });
+    // One that is no TOML is shown as it is.
+    let own = own.unwrap_or_else(|_| was.to_owned());
+    let mut files = folder.files();
+    files.retain(|file| !file.path.ends_with(TENANT));
+    files.push(File { path: TENANT, bytes: own.as_bytes() });
+    lint_files(tenant, &files).map(drop).map_err(|found| {
         draw::show_all(found.iter(), &|path| folder.text(path));
         (Exit::DoesNotLoad, format!("{tenant}: the folder does not load"))
     })

@@ -1,10 +1,20 @@
 //! What makes a tenant what its folder says: found by comparing, then done in an order in which each step loads.
 
-use super::tenant::{Draft, InForce, Limit, delete_limit, put_limit};
+use super::tenant::{Draft, InForce, delete_limit, put_limit};
 use super::{Declared, Done};
 use crate::api::Api;
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
+
+/// What a plan is for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted<'w> {
+    /// Only to be looked at.
+    pub(super) is_diff: bool,
+    pub(super) is_prune: bool,
+    /// The name of a tenant's first policy.
+    pub(super) first: &'w str,
+}
 
 /// What is to be done to one thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,23 +83,23 @@ fn differing<V: PartialEq>(
 }
 
 impl Plan {
-    /// Compares; `first_policy` is what a tenant without one gets.
+    /// Compares.
     ///
     /// # Errors
-    /// Those of the API, and a draft that somebody else works on.
+    /// Those of the API; where it is to be applied, a draft that somebody else works on.
     pub(super) fn make(
         api: &Api,
         (tenant, declared): (String, Declared),
-        (is_prune, first_policy): (bool, &str),
+        wanted: Wanted<'_>,
     ) -> Done<Plan> {
         let found = InForce::read(api, &tenant)?;
         let mut plan = Plan { tenant, steps: Vec::new(), declared, found, draft: None };
-        plan.policy(api, first_policy)?;
-        plan.limits(is_prune);
+        plan.policy(api, wanted)?;
+        plan.limits(wanted.is_prune);
         Ok(plan)
     }
 
-    fn policy(&mut self, api: &Api, first: &str) -> Done<()> {
+    fn policy(&mut self, api: &Api, Wanted { is_diff, first, .. }: Wanted<'_>) -> Done<()> {
         let Some(wanted) = &self.declared.policy else { return Ok(()) };
         let in_force = self.found.policy.as_ref();
         if in_force.is_some_and(|(_, files)| files == wanted) {
@@ -97,7 +107,9 @@ impl Plan {
         }
         let name = in_force.map_or(first, |(name, _)| name);
         let files = in_force.map(|(_, files)| files);
-        self.draft = Some(Draft::read(api, &self.tenant, name, (wanted, files))?);
+        if !is_diff {
+            self.draft = Some(Draft::read(api, &self.tenant, name, (wanted, files))?);
+        }
         self.steps.push(Step {
             change: if in_force.is_some() { Change::Update } else { Change::Create },
             kind: "policy",
@@ -142,31 +154,25 @@ impl Plan {
     ///
     /// # Errors
     /// The first refusal; what was done before it stays done, and the next plan has the rest.
-    pub(super) fn apply(mut self, api: &Api) -> Done<()> {
-        let named = |change: &[Change], kind| {
-            let wanted =
-                self.steps.iter().filter(|step| step.kind == kind && change.contains(&step.change));
-            wanted.map(|step| step.name.clone()).collect::<Vec<_>>()
+    pub(super) fn apply(self, api: &Api) -> Done<()> {
+        let Plan { tenant, steps, declared, found, draft } = self;
+        let of = |wanted: &'static [Change]| {
+            steps.iter().filter(move |step| step.kind == "limit" && wanted.contains(&step.change))
         };
-        let (gone, written) =
-            (named(&[Change::Delete], "limit"), named(&[Change::Create, Change::Update], "limit"));
-        for id in gone {
-            if let Some(was) = self.found.limits.get(&id) {
-                delete_limit(api, &self.tenant, &id, was)?;
+        for step in of(&[Change::Delete]) {
+            if let Some(was) = found.limits.get(&step.name) {
+                delete_limit(api, &tenant, &step.name, was)?;
             }
         }
-        let policy = self.steps.iter().find(|step| step.kind == "policy");
-        if let (Some(step), Some(draft), Some(files)) =
-            (policy, self.draft.take(), &self.declared.policy)
-        {
-            draft.publish(api, &self.tenant, &step.name, files)?;
+        let policy = steps.iter().find(|step| step.kind == "policy");
+        if let (Some(step), Some(draft), Some(files)) = (policy, draft, &declared.policy) {
+            draft.publish(api, &tenant, &step.name, files)?;
         }
-        let none = Map::new();
-        for id in written {
-            let members =
-                self.declared.limits.as_ref().and_then(|limits| limits.get(&id)).unwrap_or(&none);
-            let was: Option<&Limit> = self.found.limits.get(&id);
-            put_limit(api, &self.tenant, &id, (members, was))?;
+        let wanted = declared.limits.unwrap_or_default();
+        for step in of(&[Change::Create, Change::Update]) {
+            if let Some(members) = wanted.get(&step.name) {
+                put_limit(api, &tenant, &step.name, (members, found.limits.get(&step.name)))?;
+            }
         }
         Ok(())
     }

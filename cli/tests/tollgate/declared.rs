@@ -41,9 +41,11 @@ fn a_folder_is_brought_in_force_and_back() {
             0,
             "succeeded",
         ),
-        (&format!("cp -r {ROOT}/policies/llm-gateway acme"), 0, ""),
+        (&format!("cp -r {ROOT}/policies/rest-api acme"), 0, ""),
         ("tollgate diff acme", 2, "--tenant"),
         ("tollgate diff nowhere --tenant acme", 2, "nowhere"),
+        // Of two tenants: it cannot be one's, and is refused before anything is asked.
+        (&format!("tollgate apply {ROOT}/policies/llm-gateway --tenant acme"), 4, "foreign-domain"),
         ("tollgate diff acme --tenant nobody", 1, "tenant-not-found (404)"),
         ("tollgate apply acme --tenant acme --dry-run", 0, "+ acme policy main"),
         ("tollgate policy show main --tenant acme", 1, "not-found"),
@@ -77,7 +79,7 @@ fn a_folder_is_brought_in_force_and_back() {
         ),
         // Drift, of both kinds.
         (
-            "sed -i 's/small/medium/' acme/policy.csv; tollgate diff acme --tenant acme",
+            "sed -i 's/manager, .api/manager, \\/xpi/' acme/policy.csv; tollgate diff acme --tenant acme",
             1,
             "~ acme policy main (policy.csv)",
         ),
@@ -86,7 +88,7 @@ fn a_folder_is_brought_in_force_and_back() {
         ("echo broken >> acme/policy.csv; tollgate apply acme --tenant acme", 4, "does not load"),
         (
             &format!(
-                "cp {ROOT}/policies/llm-gateway/policy.csv acme; tollgate apply acme --tenant acme"
+                "cp {ROOT}/policies/rest-api/policy.csv acme; tollgate apply acme --tenant acme"
             ),
             0,
             "plan: 0 created, 0 updated, 0 deleted",
@@ -141,7 +143,7 @@ fn somebody_elses_draft(up: &Up) {
             0,
             "plan: 0 created",
         ),
-        (format!("tollgate policy draft main {ROOT}/policies/rest-api --tenant acme"), 0, "main"),
+        (format!("tollgate policy draft main {ROOT}/policies/documents --tenant acme"), 0, "main"),
         (
             "echo '# changed' >> acme/policy.csv; tollgate apply acme --profile ci".to_owned(),
             1,

@@ -40,9 +40,12 @@ pub async fn show(call: &Call) -> Result<Reply, Stop> {
         seq: u64::try_from(version.seq).map_err(Refusal::internal)?,
     };
     let body = apart(move || signed(&id, &files, number, &secret)).await?;
-    // Numbers of another epoch are others.
-    let etag = format!("\"{}.{}\"", version.epoch, version.seq);
-    Ok(Reply { etag: Some(etag), ..Reply::ok(body.map_err(Refusal::internal)?) })
+    let reply = Reply::ok(body.map_err(Refusal::internal)?).etag(version.seq);
+    match version.epoch {
+        1 => Ok(reply),
+        // The same numbers were others before.
+        epoch => Ok(Reply { etag: Some(format!("\"{epoch}.{}\"", version.seq)), ..reply }),
+    }
 }
 
 /// The bundle of files that load, and what verifies it.

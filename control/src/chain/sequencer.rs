@@ -19,12 +19,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-/// Written events have a number by then.
-const LOOK_INTERVAL: Duration = Duration::from_millis(700);
+/// Written events have a number by then, and by the end of the round that begins then.
+const LOOK_INTERVAL: Duration = Duration::from_millis(1_200);
+/// Between two rounds, however long the first took.
+const PAUSE: Duration = Duration::from_millis(100);
 /// Logs that nobody noted are looked at so often.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(600);
+/// So many are visited one after the other within half a second.
+const LOGS_A_PLACE: usize = 200;
 /// Rows that one transaction numbers.
 const BATCH: i32 = 500;
 const NAME_CHARS: usize = 16;
@@ -37,6 +42,7 @@ pub async fn work(service: Arc<Service>) {
     let name = format!("sequence/{holder}");
     let mut swept: Option<Instant> = None;
     loop {
+        let began = Instant::now();
         let is_sweep = swept.is_none_or(|at| at.elapsed() > SWEEP_INTERVAL)
             && note_all(&service).await.is_ok();
         if is_sweep {
@@ -53,7 +59,7 @@ pub async fn work(service: Arc<Service>) {
             tracing::error!(cause, "events of audit logs wait for their numbers");
             service.noted.lock().extend(logs);
         }
-        tokio::time::sleep(LOOK_INTERVAL).await;
+        tokio::time::sleep(LOOK_INTERVAL.saturating_sub(began.elapsed()).max(PAUSE)).await;
     }
 }
 
@@ -71,7 +77,7 @@ pub(super) async fn all(service: &Service) -> Result<Vec<String>, Refusal> {
     Ok(std::iter::once(PLATFORM.to_owned()).chain(tenants).collect())
 }
 
-/// Visits some logs, `pools.chores_max` at once.
+/// Visits some logs, at most `pools.chores_max` at once.
 async fn round(service: &Arc<Service>, name: &str, logs: &[String]) -> Result<(), Refusal> {
     if logs.is_empty() {
         return Ok(());
@@ -104,10 +110,17 @@ async fn visits(
     if logs.iter().any(|log| log == PLATFORM) {
         let head = head_of(PLATFORM);
         grown.extend(
-            numbered(service, PLATFORM, number(service, platform, PLATFORM, head.link)).await,
+            numbered(
+                service,
+                PLATFORM,
+                number(service, platform, PLATFORM, (head.link, SEQUENCE_SOON), None),
+            )
+            .await,
         );
     }
-    let places = Arc::new(Semaphore::new(service.config.pools.chores_max.max(1)));
+    // As few at once as are done in time: whoever writes meanwhile goes on.
+    let most = service.config.pools.chores_max.max(1);
+    let places = Arc::new(Semaphore::new(logs.len().div_ceil(LOGS_A_PLACE).clamp(1, most)));
     let mut visits = JoinSet::new();
     for tenant in KnownTenant::by_ids(platform, logs).await? {
         let head = head_of(&tenant.id);
@@ -167,6 +180,13 @@ async fn keep(platform: &Conn, grown: &[(String, Link)]) -> Result<(), Refusal> 
     Ok(())
 }
 
+/// What a log is asked, with the head that is known.
+const SEQUENCE: &str = "SELECT head_seq, head_hash, waiting FROM sequence_audit($1, $2, $3)";
+/// The same without waiting for the disk: in the platform's own cluster the write-ahead log is one, so numbers are on the disk
+/// before the head that tells of them is; and what a crash takes is numbered again alike.
+const SEQUENCE_SOON: &str = "SELECT head_seq, head_hash, waiting \
+    FROM sequence_audit($1, $2, $3), set_config('synchronous_commit', 'off', true)";
+
 /// Numbers what a tenant's log holds.
 async fn visit(
     service: &Service,
@@ -175,21 +195,36 @@ async fn visit(
     known: Link,
 ) -> Result<Option<Link>, Refusal> {
     let Some(verified) = tenant.for_job(lease) else { return Ok(None) };
-    let conn = service.pools.tenant(&verified).await?;
-    number(service, &*conn, &tenant.id, known).await
+    let statement = match verified.placement().cluster.address {
+        None => SEQUENCE_SOON,
+        Some(_) => SEQUENCE,
+    };
+    let params = [bigint(&known.seq), bytes(&known.hash), int(&BATCH)];
+    // Asked in the round trip that proves whose the connection is: in no database it does more than number what is there.
+    let (conn, answered) = service.pools.tenant_and(&verified, statement, &params).await?;
+    number(service, &*conn, &tenant.id, (known, statement), Some(answered)).await
 }
 
+type Answered = Result<Option<Row>, tokio_postgres::Error>;
+
+/// Numbers until nothing is left; `answered` is what the first batch came to.
 async fn number(
     service: &Service,
     client: &impl Queries,
     log: &str,
-    known: Link,
+    (known, statement): (Link, &str),
+    mut answered: Option<Answered>,
 ) -> Result<Option<Link>, Refusal> {
     let mut last = known.clone();
     loop {
-        let statement = "SELECT head_seq, head_hash, waiting FROM sequence_audit($1, $2, $3)";
-        let params = [bigint(&last.seq), bytes(&last.hash), int(&BATCH)];
-        let row = match sql::first(client, statement, &params).await {
+        let row = match answered.take() {
+            Some(answered) => answered,
+            None => {
+                let params = [bigint(&last.seq), bytes(&last.hash), int(&BATCH)];
+                sql::first(client, statement, &params).await
+            }
+        };
+        let row = match row {
             Ok(Some(row)) => row,
             Ok(None) => break,
             // It does not mend itself: said again with the next event or look at all, not twice a second.

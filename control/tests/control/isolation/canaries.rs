@@ -18,6 +18,7 @@ const ROWS: &str = "SET session_replication_role = replica;
     INSERT INTO group_members (group_id, user_id) VALUES ('{}', '{}');
     INSERT INTO roles (name, permissions) VALUES ('{}', '{\"{}\"}');
     INSERT INTO role_bindings (id, subject_type, subject_id, role) VALUES ('{}', 'user', '{}', '{}');
+    INSERT INTO break_glass_grants (id, holder, reason, needs_approval, expires_at) VALUES ('{}', '{}', '{}', false, now());
     INSERT INTO sessions (id, user_id, hash, expires_at) VALUES ('{}', '{}', '{}', now() + interval '1 day');
     INSERT INTO policy_drafts (name, files) VALUES ('{}', '{\"policy.csv\": \"{}\"}');
     INSERT INTO policy_versions (name, number, files, published_by) VALUES ('{}', 1, '{\"policy.csv\": \"{}\"}', '{}');
