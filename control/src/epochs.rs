@@ -10,6 +10,7 @@ use crate::bundle::{BundleVersion, note};
 use crate::chain::{Head, PLATFORM, head, verify::walk};
 use crate::clusters;
 use crate::database::{Addresses, OWNER_ROLE};
+use crate::operations::work::said;
 use crate::secret::MasterKey;
 use crate::sql::{self, Queries, bigint, int, text};
 use serde_json::{Value as Json, json};
@@ -27,10 +28,6 @@ pub enum Keys {
 pub(crate) const KEPT: &str = "t.state IN ('active', 'suspended', 'offboarding') AND NOT EXISTS \
     (SELECT FROM operations o JOIN operation_steps s ON s.operation_id = o.id WHERE o.tenant_id = t.id \
     AND o.kind = 'tenant.offboard' AND o.state <> 'cancelled' AND s.name = 'grace' AND s.state = 'succeeded')";
-
-fn said(error: tokio_postgres::Error) -> String {
-    crate::said(&error)
-}
 
 /// Whether the data may be served; the first start of a new database begins the first epoch.
 ///

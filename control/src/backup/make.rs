@@ -8,6 +8,7 @@ use crate::clusters;
 use crate::config::Config;
 use crate::database::Addresses;
 use crate::epochs::KEPT;
+use crate::operations::work::said;
 use crate::random::now_ms;
 use crate::secret::MasterKey;
 use crate::sql::{self, Queries, text};
@@ -19,10 +20,6 @@ use tokio_postgres::Client;
 
 /// A log whose beginning goes while it is dumped is dumped again.
 const TRIES: usize = 3;
-
-fn said(error: tokio_postgres::Error) -> String {
-    crate::said(&error)
-}
 
 struct Making<'m> {
     tools: &'m Tools,

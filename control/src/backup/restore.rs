@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::database::{Addresses, OWNER_ROLE, TENANT_ROLE};
 use crate::epochs::{self, KEPT};
 use crate::migrate::{ensure_roles, prepare_cluster};
+use crate::operations::work::said;
 use crate::random::bytes;
 use crate::secret::{MasterKey, scram_verifier};
 use crate::serve;
@@ -14,10 +15,6 @@ use crate::sql::{self, Queries, bigint, literal, quoted, text};
 use serde_json::{Value as Json, json};
 use std::path::Path;
 use tokio_postgres::Client;
-
-pub(super) fn said(error: tokio_postgres::Error) -> String {
-    crate::said(&error)
-}
 
 /// Restores the platform and every tenant of a backup, and holds each log against its head.
 ///

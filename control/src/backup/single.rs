@@ -1,6 +1,6 @@
 //! Brings one tenant back beside all others: into a new database, which then takes the place of the one it has.
 
-use super::restore::{filled, login, make, open_to, said, set_head};
+use super::restore::{filled, login, make, open_to, set_head};
 use super::{Tools, verify};
 use crate::audit::{Actor, Event, Origin, append};
 use crate::bundle::note;
@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::database::{Addresses, OWNER_ROLE};
 use crate::epochs::{self, Beginning, Keys};
 use crate::migrate::{bring_to_head, tenant_schema_version};
+use crate::operations::work::said;
 use crate::placement::{Cluster, Placement};
 use crate::random::base32;
 use crate::secret::MasterKey;
