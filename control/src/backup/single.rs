@@ -83,7 +83,14 @@ pub async fn restore_tenant(
             return Err(error);
         }
     };
-    take_place(&mut platform, tenant, (&new, wanted.reason), dump).await?;
+    if let Err(error) = take_place(&mut platform, tenant, (&new, wanted.reason), dump).await {
+        // Whether it was committed, only the platform knows.
+        let known = "SELECT FROM placements WHERE database_name = $1";
+        if sql::first(&platform, known, &[text(&new.database)]).await.map_err(said)?.is_none() {
+            erase(&there, &new).await.map_err(said)?;
+        }
+        return Err(error);
+    }
     note(&platform, tenant, version).await.map_err(|refusal| refusal.message)?;
     erase(&there, &old).await.map_err(said)?;
     let head = bring_to_head(addresses, &mut platform, tenant, &new.database);

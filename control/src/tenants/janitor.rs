@@ -46,18 +46,23 @@ async fn batch(job: &Job<'_>, cluster: &str, lease: &Lease) -> Result<bool, Stri
     let _ = admin.batch_execute("CHECKPOINT").await;
     let began = Instant::now();
     let mut dropped: Vec<String> = Vec::new();
+    let mut failed = Ok(());
     let waiting = placement::to_be_dropped(job.platform, cluster, BATCH).await.map_err(said)?;
     for (operation, placement) in &waiting {
         let placement: &Placement = placement;
         if began.elapsed() > BATCH_TIME || !lease.renew(job.platform).await.map_err(said)? {
             break;
         }
-        erase(&admin, placement).await.map_err(said)?;
-        dropped.push(operation.clone());
+        match erase(&admin, placement).await {
+            Ok(()) => dropped.push(operation.clone()),
+            Err(error) if *operation == job.operation.id => failed = Err(said(error)),
+            // Its own job says so: nobody else's drop fails by it.
+            Err(_) => {}
+        }
     }
     let members = json!({"is_checkpointed": is_checkpointed(&admin).await});
     for operation in &dropped {
         store::add_result(job.platform, operation, &members).await.map_err(said)?;
     }
-    Ok(dropped.contains(&job.operation.id))
+    failed.map(|()| dropped.contains(&job.operation.id))
 }
