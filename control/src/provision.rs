@@ -9,10 +9,11 @@ use crate::operations::store;
 use crate::operations::work::{Job, Step, said};
 use crate::placement;
 use crate::random::{base32, bytes};
-use crate::secret::scram_verifier;
+use crate::secret::{MasterKey, scram_verifier};
 use crate::service::Service;
 use crate::sql::{self, int, literal, quoted, text};
 use crate::tenants::{self, erase::erase};
+use tokio_postgres::Client;
 
 const NAME_CHARS: usize = 16;
 
@@ -69,6 +70,29 @@ pub(crate) async fn clean_up(service: &Service, holder: &str) -> Result<(), Refu
     Ok(())
 }
 
+/// New random names: of a database, and of its role.
+pub(crate) fn names() -> (String, String) {
+    (format!("d_{}", base32(NAME_CHARS)), format!("r_{}", base32(NAME_CHARS)))
+}
+
+/// The role of a tenant, with the password that its placement says.
+pub(crate) async fn login(
+    admin: &Client,
+    role: &str,
+    (master, tenant, generation): (&MasterKey, &str, i32),
+) -> Result<(), String> {
+    let known = "SELECT FROM pg_roles WHERE rolname = $1";
+    let quoted = quoted(role);
+    if sql::first(admin, known, &[text(&role)]).await.map_err(said)?.is_none() {
+        admin.batch_execute(&format!("CREATE ROLE {quoted} LOGIN")).await.map_err(said)?;
+    }
+    let password =
+        literal(&scram_verifier(&master.database_password(tenant, generation), &bytes()));
+    let set =
+        format!("ALTER ROLE {quoted} LOGIN PASSWORD {password}; GRANT {TENANT_ROLE} TO {quoted}");
+    admin.batch_execute(&set).await.map_err(said)
+}
+
 impl Job<'_> {
     /// A cluster in one of the tenant's jurisdictions with the most room, and random names.
     async fn place(&self) -> Result<(), String> {
@@ -82,8 +106,7 @@ impl Job<'_> {
             AND c.jurisdiction = ANY (t.jurisdictions) \
             AND (SELECT count(*) FROM placements p WHERE p.cluster_id = c.id) < c.tenants_max \
             ORDER BY (SELECT count(*) FROM placements p WHERE p.cluster_id = c.id) - c.tenants_max, c.id LIMIT 1";
-        let (database, role) =
-            (format!("d_{}", base32(NAME_CHARS)), format!("r_{}", base32(NAME_CHARS)));
+        let (database, role) = names();
         let (tenant, version) = (self.tenant_id(), tenant_schema_version());
         let params = [text(&tenant), text(&database), text(&role), int(&version)];
         let placed = sql::run(&tx, statement, &params).await;
@@ -97,20 +120,8 @@ impl Job<'_> {
 
     async fn role(&self) -> Result<(), String> {
         let (admin, placement) = (self.admin().await?, self.placement().await?);
-        let role = quoted(&placement.role);
-        let known = "SELECT FROM pg_roles WHERE rolname = $1";
-        if sql::first(&admin, known, &[text(&placement.role)]).await.map_err(said)?.is_none() {
-            admin.batch_execute(&format!("CREATE ROLE {role} LOGIN")).await.map_err(said)?;
-        }
-        let password = self
-            .service
-            .pools
-            .master()
-            .database_password(self.tenant_id(), placement.password_generation);
-        let password = literal(&scram_verifier(&password, &bytes()));
-        let set =
-            format!("ALTER ROLE {role} LOGIN PASSWORD {password}; GRANT {TENANT_ROLE} TO {role}");
-        admin.batch_execute(&set).await.map_err(said)
+        let whose = (self.service.pools.master(), self.tenant_id(), placement.password_generation);
+        login(&admin, &placement.role, whose).await
     }
 
     async fn database(&self) -> Result<(), String> {

@@ -4,14 +4,14 @@ use super::{Dump, Manifest, Tools, verify};
 use crate::chain::PLATFORM;
 use crate::clusters;
 use crate::config::Config;
-use crate::database::{Addresses, OWNER_ROLE, TENANT_ROLE};
+use crate::database::{Addresses, OWNER_ROLE};
 use crate::epochs::{self, KEPT};
 use crate::migrate::{ensure_roles, prepare_cluster};
 use crate::operations::work::said;
-use crate::random::bytes;
-use crate::secret::{MasterKey, scram_verifier};
+use crate::provision::login;
+use crate::secret::MasterKey;
 use crate::serve;
-use crate::sql::{self, Queries, bigint, literal, quoted, text};
+use crate::sql::{self, Queries, bigint, quoted, text};
 use serde_json::{Value as Json, json};
 use std::path::Path;
 use tokio_postgres::Client;
@@ -115,24 +115,6 @@ impl Restoring<'_> {
         epochs::whole(&self.admin, &self.admin, PLATFORM).await?;
         Ok(restored)
     }
-}
-
-/// The role of a tenant, with the password that its placement says.
-pub(super) async fn login(
-    there: &Client,
-    role: &str,
-    (master, tenant, generation): (&MasterKey, &str, i32),
-) -> Result<(), String> {
-    let known = "SELECT FROM pg_roles WHERE rolname = $1";
-    let quoted = quoted(role);
-    if sql::first(there, known, &[text(&role)]).await.map_err(said)?.is_none() {
-        there.batch_execute(&format!("CREATE ROLE {quoted} LOGIN")).await.map_err(said)?;
-    }
-    let password =
-        literal(&scram_verifier(&master.database_password(tenant, generation), &bytes()));
-    let set =
-        format!("ALTER ROLE {quoted} LOGIN PASSWORD {password}; GRANT {TENANT_ROLE} TO {quoted}");
-    there.batch_execute(&set).await.map_err(said)
 }
 
 /// An empty database that nobody but whoever provisions comes into.

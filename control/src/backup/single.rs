@@ -1,6 +1,6 @@
 //! Brings one tenant back beside all others: into a new database, which then takes the place of the one it has.
 
-use super::restore::{filled, login, make, open_to, set_head};
+use super::restore::{filled, make, open_to, set_head};
 use super::{Tools, verify};
 use crate::audit::{Actor, Event, Origin, append};
 use crate::bundle::note;
@@ -11,7 +11,7 @@ use crate::epochs::{self, Beginning, Keys};
 use crate::migrate::{bring_to_head, tenant_schema_version};
 use crate::operations::work::said;
 use crate::placement::{Cluster, Placement};
-use crate::random::base32;
+use crate::provision::{login, names};
 use crate::secret::MasterKey;
 use crate::serve;
 use crate::sql::{self, int, text};
@@ -19,8 +19,6 @@ use crate::tenants::erase::erase;
 use serde_json::{Value as Json, json};
 use std::path::Path;
 use tokio_postgres::Client;
-
-const NAME_CHARS: usize = 16;
 
 /// What is to be restored, why, and what becomes of its keys.
 #[derive(Debug, Clone, Copy)]
@@ -125,12 +123,8 @@ async fn planned(platform: &Client, tenant: &str) -> Result<Move, String> {
         password_generation,
         schema_version: 0,
     };
-    let new = Placement {
-        database: format!("d_{}", base32(NAME_CHARS)),
-        role: format!("r_{}", base32(NAME_CHARS)),
-        generation: generation + 1,
-        ..old.clone()
-    };
+    let (database, role) = names();
+    let new = Placement { database, role, generation: generation + 1, ..old.clone() };
     Ok(Move { old, new, epoch: row.get(6) })
 }
 
