@@ -3,14 +3,16 @@
 //! Each command is one call, or a look for the ETag and then the call. To add one: a variant in `commands`, its row in `asks`.
 
 mod asks;
+mod break_glass;
 mod commands;
 mod export;
 mod fleet;
 mod people;
 
+pub(crate) use break_glass::{Grant, KillSwitch};
 pub(crate) use commands::{Audit, Key, Limit, Operation, Policy, Setting, Tenant};
 pub(crate) use fleet::{Idp, Migration};
-pub(crate) use people::{Access, Binding, Grant, Group, Role, User};
+pub(crate) use people::{Access, Binding, Group, Role, User};
 
 use crate::api::Api;
 use crate::api::calls::{self, Call};

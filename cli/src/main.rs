@@ -125,6 +125,8 @@ enum Command {
     Binding(admin::Arguments<admin::Binding>),
     /// Who of the platform may see what is a tenant's people's own
     Grant(admin::Arguments<admin::Grant>),
+    /// What stops everything: two administrators of the platform
+    KillSwitch(admin::Arguments<admin::KillSwitch>),
     /// Who may do what, and when they called last
     Access(admin::Arguments<admin::Access>),
     /// Show the page of a reason or load error, by name or number
@@ -190,6 +192,7 @@ fn main() -> std::process::ExitCode {
         Command::Role(arguments) => admin::run(&places, &arguments),
         Command::Binding(arguments) => admin::run(&places, &arguments),
         Command::Grant(arguments) => admin::run(&places, &arguments),
+        Command::KillSwitch(arguments) => admin::run(&places, &arguments),
         Command::Access(arguments) => admin::run(&places, &arguments),
         Command::Audit(arguments) => admin::audit(&places, &arguments),
     };

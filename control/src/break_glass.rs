@@ -11,6 +11,7 @@ use crate::pools::TenantConn;
 use crate::random::{id, now_ms};
 use crate::settings::is_second_person_needed;
 use crate::sql::{self, int, text};
+use crate::tenants;
 use crate::write::{Stop, Write};
 use serde::Deserialize;
 use serde_json::json;
@@ -31,7 +32,6 @@ const GRANT: Noun = Noun {
 
 const MINUTES_DEFAULT: i32 = 60;
 const MINUTES_MAX: i32 = 240;
-const REASON_CHARS_MAX: usize = 500;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -58,11 +58,7 @@ pub async fn create(call: &Call) -> Result<Reply, Stop> {
         let expected = format!("whole minutes from 1 to {MINUTES_MAX}");
         return Err(Refusal::invalid("/minutes", &expected, minutes.to_string()).into());
     }
-    let length = reason.trim().chars().count();
-    if !(1..=REASON_CHARS_MAX).contains(&length) || reason.contains('\0') {
-        let expected = format!("1-{REASON_CHARS_MAX} characters");
-        return Err(Refusal::invalid("/reason", &expected, format!("{length}")).into());
-    }
+    tenants::api::reason(&reason)?;
     let needs_approval = is_second_person_needed(call).await?;
     let mut conn = call.tenant_conn().await?;
     let mut write = Write::begin(call, &mut conn).await?;

@@ -35,6 +35,7 @@ pub mod fleet;
 pub mod floods;
 pub mod groups;
 pub mod identity_providers;
+pub mod kill_switches;
 pub mod lease;
 pub mod limits;
 pub mod listing;

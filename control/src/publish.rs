@@ -8,6 +8,7 @@
 
 use crate::bundle::{self, BundleVersion, apart};
 use crate::code::Refusal;
+use crate::kill_switches;
 use crate::lease::Lease;
 use crate::placement::KnownTenant;
 use crate::policies::Files;
@@ -56,13 +57,14 @@ async fn look(service: &Arc<Service>, holder: &str) -> Result<(), Refusal> {
         LEFT JOIN published_bundles b ON b.tenant_id = t.id WHERE t.state <> 'provisioning'";
     let rows = platform.rows(statement, &[]).await?;
     let limits = settings::default_limits(&platform).await?;
+    let is_killed = kill_switches::is_on(&platform).await?;
     drop(platform);
     let tenants: Vec<(String, String, i64)> =
         rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
     let dir = service.config.publish.dir.clone();
     let (tenants, behind) = apart(move || {
         let is_behind = |(tenant, state, seq): &&(String, String, i64)| {
-            *seq > 0 && shown_as(state).is_some() && published_seq(&dir, tenant) < *seq
+            *seq > 0 && shown_as(state, false).is_some() && published_seq(&dir, tenant) < *seq
         };
         let behind = tenants.iter().filter(is_behind).map(|(tenant, ..)| tenant.clone());
         let behind: Vec<String> = behind.collect();
@@ -82,6 +84,7 @@ async fn look(service: &Arc<Service>, holder: &str) -> Result<(), Refusal> {
     let dir = service.config.publish.dir.clone();
     apart(move || {
         for (tenant, state, _) in &tenants {
+            let state = shown_as(state, is_killed);
             if let Err(error) = publish(&dir, tenant, state, (bundles.remove(tenant), &limits)) {
                 tracing::error!(tenant, error = error.to_string(), "a tenant was not published");
             }
@@ -180,8 +183,9 @@ pub(crate) fn check_limits(limits: &str) -> Result<(), Diagnostics> {
 }
 
 /// The state that sidecars are told; `None`: they know no such tenant.
-fn shown_as(state: &str) -> Option<&'static str> {
+fn shown_as(state: &str, is_killed: bool) -> Option<&'static str> {
     match state {
+        "active" | "suspended" | "offboarding" if is_killed => Some("killed"),
         "active" => Some("active"),
         "suspended" | "offboarding" => Some("suspended"),
         _ => None,
@@ -211,11 +215,11 @@ pub(crate) fn with_settings(files: &mut BTreeMap<String, String>, tenant: &str, 
 fn publish(
     dir: &Path,
     tenant: &str,
-    state: &str,
+    state: Option<&str>,
     (own, limits): (Option<Own>, &str),
 ) -> io::Result<()> {
     let link = dir.join(tenant);
-    let Some(state) = shown_as(state) else { return withdraw(dir, &link) };
+    let Some(state) = state else { return withdraw(dir, &link) };
     let mut files = contents(&link)?;
     let settings = files.get("tenant.toml").map_or("", String::as_str);
     let settings: Table = settings.parse().unwrap_or_default();
@@ -313,7 +317,7 @@ mod tests {
     #[test]
     fn a_new_tenant_is_denied_everything_and_loads() {
         let dir = dir("new");
-        publish(&dir, "acme", "active", (None, "")).unwrap();
+        publish(&dir, "acme", Some("active"), (None, "")).unwrap();
         let files = contents(&dir.join("acme")).unwrap();
         let files: Vec<File<'_>> =
             files.iter().map(|(path, text)| File { path, bytes: text.as_bytes() }).collect();
@@ -328,10 +332,11 @@ mod tests {
             let files = files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
             Some((BundleVersion { epoch: 1, seq }, files.collect::<BTreeMap<_, _>>()))
         };
-        publish(&dir, "acme", "active", (None, "# new\n")).unwrap();
+        publish(&dir, "acme", Some("active"), (None, "# new\n")).unwrap();
         assert_eq!(published_seq(&dir, "acme"), 0);
         // Limits alone: the policy is the one that is there.
-        publish(&dir, "acme", "active", (bundle(1, &[("limits.toml", "# own\n")]), "")).unwrap();
+        publish(&dir, "acme", Some("active"), (bundle(1, &[("limits.toml", "# own\n")]), ""))
+            .unwrap();
         let files = contents(&dir.join("acme")).unwrap();
         assert_eq!(
             (files["limits.toml"].as_str(), files["model.conf"].as_str()),
@@ -339,9 +344,9 @@ mod tests {
         );
         let rows = "p, alice, /x, read, allow\n";
         let whole = [("model.conf", NEW_MODEL), ("policy.csv", rows), ("limits.toml", "")];
-        publish(&dir, "acme", "active", (bundle(12, &whole), "")).unwrap();
+        publish(&dir, "acme", Some("active"), (bundle(12, &whole), "")).unwrap();
         for state in ["active", "suspended", "active"] {
-            publish(&dir, "acme", state, (None, "")).unwrap();
+            publish(&dir, "acme", Some(state), (None, "")).unwrap();
             let files = contents(&dir.join("acme")).unwrap();
             assert_eq!((published_seq(&dir, "acme"), files["policy.csv"].as_str()), (12, rows));
             assert!(files["tenant.toml"].contains(&format!("state = \"{state}\"")));
@@ -360,12 +365,15 @@ mod tests {
         ] {
             std::fs::write(dir.join("demo").join(name), text).unwrap();
         }
-        for (state, shown) in [
-            ("active", "active"),
-            ("suspended", "suspended"),
-            ("active", "active"),
-            ("offboarding", "suspended"),
+        for (state, is_killed, shown) in [
+            ("active", false, "active"),
+            ("suspended", false, "suspended"),
+            ("active", true, "killed"),
+            ("active", false, "active"),
+            ("offboarding", true, "killed"),
+            ("offboarding", false, "suspended"),
         ] {
+            let state = shown_as(state, is_killed);
             publish(&dir, "demo", state, (None, "")).unwrap();
             let before = std::fs::read_link(dir.join("demo")).unwrap();
             publish(&dir, "demo", state, (None, "")).unwrap();
@@ -376,8 +384,8 @@ mod tests {
             assert!(files["policy.csv"].contains("alice"));
             assert_eq!(versions(&dir), 1);
         }
-        for state in ["destroyed", "failed"] {
-            publish(&dir, "demo", state, (None, "")).unwrap();
+        for (state, is_killed) in [("destroyed", false), ("failed", true)] {
+            publish(&dir, "demo", shown_as(state, is_killed), (None, "")).unwrap();
             assert!(!dir.join("demo").exists());
         }
         assert_eq!(versions(&dir), 0);

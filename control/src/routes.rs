@@ -7,8 +7,8 @@ use crate::credential::{Caller, CallerKind};
 use crate::write::Stop;
 use crate::{
     access, api_keys, audit_events, audit_exports, break_glass, bundle, chain, clusters, fleet,
-    groups, identity_providers, limits, me, operations, organisations, policies, role_bindings,
-    roles, settings, sidecars, tenants, users,
+    groups, identity_providers, kill_switches, limits, me, operations, organisations, policies,
+    role_bindings, roles, settings, sidecars, tenants, users,
 };
 use http::Method;
 use std::pin::Pin;
@@ -311,6 +311,16 @@ routes! {
         "Let another's grant begin" [] {} - => 200 "BreakGlassGrant" | InvalidState;
     DELETE "/v1/tenants/{tenant_id}/break-glass-grants/{id}" ["break-glass:update"] Tenant Active break_glass::end:
         "End a grant at once" [] {} - => 204 "";
+    GET "/v1/kill-switches" ["break-glass:read"] Platform Active kill_switches::list:
+        "What stops everything, and what did" ["search"] {"created_at"} - => 200 "KillSwitchList";
+    POST "/v1/kill-switches" ["break-glass:create"] Platform Active kill_switches::create:
+        "Ask that everything stop; another confirms" [] {} "Reason" => 201 "KillSwitch";
+    GET "/v1/kill-switches/{id}" ["break-glass:read"] Platform Active kill_switches::show:
+        "One kill switch" [] {} - => 200 "KillSwitch";
+    POST "/v1/kill-switches/{id}/confirm" ["break-glass:update"] Platform Active kill_switches::confirm:
+        "Stop everything: each request of each tenant is refused" [] {} - => 200 "KillSwitch" | InvalidState;
+    DELETE "/v1/kill-switches/{id}" ["break-glass:update"] Platform Active kill_switches::end:
+        "Let decisions go on" [] {} - => 204 "";
     GET "/v1/tenants/{tenant_id}/groups" ["group:read"] Tenant Active groups::list:
         "All groups" ["search"] {"created_at" "display_name"} - => 200 "GroupList";
     POST "/v1/tenants/{tenant_id}/groups" ["group:create"] Tenant Active groups::create:

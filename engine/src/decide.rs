@@ -223,9 +223,10 @@ impl TenantState {
         self.disclosure
     }
 
-    /// The same, refusing everything as `tenant-suspended` if it is.
-    pub fn suspended(self, is_suspended: bool) -> TenantState {
-        TenantState { kill_lane: KillLane { is_suspended }, ..self }
+    /// The same, refusing everything unless this is open.
+    #[must_use]
+    pub fn with_kill_lane(self, kill_lane: KillLane) -> TenantState {
+        TenantState { kill_lane, ..self }
     }
 
     /// Decides one request and takes what it uses.

@@ -46,6 +46,7 @@ pub mod value;
 
 pub use bind::{Binding, Part, bind};
 pub use cell::{CellHost, Cells};
+
 pub use decide::{Decision, Disclosure, ENFORCE_CONTEXT, Scratch, TenantState};
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Label, Severity, Source, Span};
 pub use dialect::Dialect;
@@ -71,4 +72,5 @@ pub use quota::reserve::{LimitUse, LimitUses};
 pub use quota::settle::{SettleCode, Settlement, True};
 pub use reason::Reason;
 pub use request::{Amount, Attribute, Entity, Request, Reserve};
+pub use steps::KillLane;
 pub use value::Value;

@@ -11,10 +11,15 @@ use crate::request::Request;
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Freshness {}
 
-/// Step 3: revocations and suspensions. A folder revokes nobody; its tenant may be suspended.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct KillLane {
-    pub(crate) is_suspended: bool,
+/// Step 3: revocations and suspensions. A folder revokes nobody; its tenant may be suspended, or everything killed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum KillLane {
+    #[default]
+    Open,
+    /// This tenant is silent.
+    Suspended,
+    /// The platform's kill switch is on.
+    Killed,
 }
 
 /// Step 4: residency and egress. A folder names no regions.
@@ -29,7 +34,11 @@ impl Freshness {
 
 impl KillLane {
     pub(crate) fn refusal(self, _request: &Request<'_>) -> Option<Reason> {
-        self.is_suspended.then_some(Reason::TenantSuspended)
+        match self {
+            KillLane::Open => None,
+            KillLane::Suspended => Some(Reason::TenantSuspended),
+            KillLane::Killed => Some(Reason::Killed),
+        }
     }
 }
 

@@ -154,7 +154,7 @@ pub fn from_files(
         }
         let state = TenantState::link(&tenant, options.version, policy, &binding, quotas.clone());
         let state = state.described(schema.clone()).disclosing(tenant_file.disclosure);
-        states.push(state.suspended(tenant_file.is_suspended));
+        states.push(state.with_kill_lane(tenant_file.kill_lane));
     }
     match found.has_errors() {
         true => Err(found),

@@ -1,7 +1,7 @@
 //! tenant.toml: the dialect, the tenant's name and state, and what unusual request tokens mean.
 
 use crate::toml_reader::read;
-use tollgate_engine::{Code, Diagnostic, Diagnostics, Dialect, Disclosure, Part, Source};
+use tollgate_engine::{Code, Diagnostic, Diagnostics, Dialect, Disclosure, KillLane, Part, Source};
 
 /// What tenant.toml says; every key may be left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -9,8 +9,8 @@ pub struct TenantFile {
     pub dialect: Dialect,
     pub tenant: Option<String>,
     pub bind: Vec<(String, Part)>,
-    /// `state = "suspended"`: every request is refused.
-    pub is_suspended: bool,
+    /// `state`: every request is refused unless it is `active`.
+    pub kill_lane: KillLane,
     /// How much clients are told of the limit that refuses them.
     pub disclosure: Disclosure,
 }
@@ -19,7 +19,8 @@ pub struct TenantFile {
 const PARTS: &[&str] = &["subject", "tenant", "resource", "action", "context"];
 
 /// Words of `state`.
-const STATES: &[&str] = &["active", "suspended"];
+const STATES: [(&str, KillLane); 3] =
+    [("active", KillLane::Open), ("suspended", KillLane::Suspended), ("killed", KillLane::Killed)];
 
 /// Reads tenant.toml.
 ///
@@ -48,13 +49,16 @@ pub fn read_tenant(source: Source<'_>) -> Result<TenantFile, Diagnostics> {
             file.tenant = Some(tenant.value);
         }
         if let Some(state) = root.str("state") {
-            file.is_suspended = state.value == "suspended";
-            if !STATES.contains(&state.value.as_str()) {
-                let message = format!("a tenant is not `{}`", state.value);
-                let found = Diagnostic::error(source, state.span, Code::OutOfRange, message)
-                    .did_you_mean(&state.value, STATES.iter().copied())
-                    .help(format!("one of {}", STATES.join(", ")));
-                root.push(found);
+            match STATES.iter().find(|(name, _)| *name == state.value) {
+                Some((_, kill_lane)) => file.kill_lane = *kill_lane,
+                None => {
+                    let names = STATES.map(|(name, _)| name);
+                    let message = format!("a tenant is not `{}`", state.value);
+                    let found = Diagnostic::error(source, state.span, Code::OutOfRange, message)
+                        .did_you_mean(&state.value, names)
+                        .help(format!("one of {}", names.join(", ")));
+                    root.push(found);
+                }
             }
         }
         if let Some(name) = root.str("disclosure") {

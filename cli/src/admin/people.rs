@@ -10,7 +10,6 @@ use serde_json::{Map, Value as Json, json};
 const USERS: &[&str] = &["id", "display_name", "email", "state", "issuer", "subject"];
 const GROUPS: &[&str] = &["id", "display_name", "created_at"];
 const MEMBERS: &[&str] = &["user_id", "display_name", "created_at"];
-const GRANTS: &[&str] = &["id", "holder", "reason", "state", "expires_at", "approved_by"];
 const ROLES: &[&str] = &["name", "origin", "permissions"];
 const BINDINGS: &[&str] = &["id", "subject.type", "subject.id", "role", "expires_at"];
 const ACCESS: &[&str] = &["type", "id", "name", "roles", "permissions", "last_used_at"];
@@ -90,32 +89,6 @@ pub(crate) enum Group {
     Remove {
         id: String,
         user: String,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Grant {
-    /// Ask for one, for this login
-    Create {
-        reason: String,
-        /// 60, if left out; at most 240
-        #[arg(long)]
-        minutes: Option<u16>,
-    },
-    List {
-        #[command(flatten)]
-        wanted: Wanted,
-    },
-    Show {
-        id: String,
-    },
-    /// Say yes to another's
-    Approve {
-        id: String,
-    },
-    /// At once
-    End {
-        id: String,
     },
 }
 
@@ -279,32 +252,6 @@ impl Asks for Group {
             ),
         };
         Ok(Ask { call, columns })
-    }
-}
-
-impl Asks for Grant {
-    fn ask(&self, tenant: Option<&str>) -> Result<Ask, (Exit, String)> {
-        let tenant = own(tenant)?;
-        let call = match self {
-            Grant::Create { reason, minutes } => {
-                let body = calls::NewBreakGlassGrant { reason, minutes: minutes.map(i64::from) };
-                calls::post_tenants_tenant_id_break_glass_grants(tenant, &body)
-            }
-            Grant::List { wanted } => {
-                let query = calls::BreakGlassGrantQuery {
-                    search: wanted.search.as_deref(),
-                    sort: wanted.sort.as_deref(),
-                    ..Default::default()
-                };
-                calls::get_tenants_tenant_id_break_glass_grants(tenant, &query)
-            }
-            Grant::Show { id } => calls::get_tenants_tenant_id_break_glass_grants_id(tenant, id),
-            Grant::Approve { id } => {
-                calls::post_tenants_tenant_id_break_glass_grants_id_approve(tenant, id)
-            }
-            Grant::End { id } => calls::delete_tenants_tenant_id_break_glass_grants_id(tenant, id),
-        };
-        Ok(Ask { call, columns: GRANTS })
     }
 }
 

@@ -487,6 +487,9 @@ fn an_administrator_works_from_the_shell() {
         json("tollgate key create ci --role service --scope setting:read --tenant acme --json");
     let secret = key["secret"].as_str().unwrap();
     let url = format!("http://127.0.0.1:{}", up.port);
+    let other = json("tollgate key create second --role platform-admin --json");
+    let second = other["secret"].as_str().unwrap();
+    let asked = "$(tollgate kill-switch list --json | grep -o 'kil_[0-9A-Z]*')";
     for (line, code, said) in [
         ("tollgate tenant list", 0, "acme  Acme"),
         ("tollgate tenant show acme --json", 0, "\"labels\":{\"team\":\"a\"}"),
@@ -516,6 +519,24 @@ fn an_administrator_works_from_the_shell() {
         ("tollgate tenant resume demo --reason test; sleep 1", 0, ""),
         ("tollgate check -t demo alice /v1/models/small create", 0, "allow"),
         ("tollgate check -t acme alice /v1/models/small create", 1, "no-rule"),
+        (
+            &format!("echo {second} | tollgate login --url {url} --key-stdin --profile second"),
+            0,
+            "platform-admin",
+        ),
+        ("tollgate kill-switch create leaked; sleep 1", 0, "state         pending"),
+        ("tollgate check -t demo bob /v1/models/small create", 0, "allow"),
+        (&format!("tollgate kill-switch confirm {asked}"), 5, "forbidden (403)"),
+        (
+            &format!("tollgate kill-switch confirm {asked} --profile second; sleep 1"),
+            0,
+            "state         on",
+        ),
+        ("tollgate check -t demo bob /v1/models/small create", 1, "killed"),
+        ("tollgate check -t acme alice /v1/models/small create", 1, "killed"),
+        (&format!("tollgate kill-switch end {asked}; sleep 1"), 0, ""),
+        ("tollgate check -t demo bob /v1/models/small create", 0, "allow"),
+        ("tollgate kill-switch list", 0, "leaked"),
         ("tollgate policy publish main --tenant acme", 1, "not-found (404)"),
         ("tollgate limit list --tenant demo", 0, "requests-per-user"),
         (&format!("tollgate policy draft main {ROOT}/cli --tenant acme"), 4, "no file of a policy"),

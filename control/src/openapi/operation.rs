@@ -171,6 +171,7 @@ pub(super) fn tag(route: &Route) -> &'static str {
         "groups",
         "role-bindings",
         "break-glass-grants",
+        "kill-switches",
         "access",
         "roles",
     ];

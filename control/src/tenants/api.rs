@@ -160,8 +160,8 @@ pub async fn update(call: &Call) -> Result<Reply, Stop> {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Reason {
-    reason: String,
+pub(crate) struct Reason {
+    pub(crate) reason: String,
 }
 
 /// `POST T/suspend`.
@@ -192,9 +192,13 @@ async fn switch(call: &Call, from: &str, to: &str, action: &str) -> Result<Reply
     Ok(reply)
 }
 
-pub(super) fn reason(text: &str) -> Result<(), Refusal> {
+/// Why somebody does something.
+///
+/// # Errors
+/// `invalid`.
+pub(crate) fn reason(text: &str) -> Result<(), Refusal> {
     let count = text.chars().count();
-    match text.trim().is_empty() || count > REASON_CHARS_MAX {
+    match text.trim().is_empty() || count > REASON_CHARS_MAX || text.contains('\0') {
         true => Err(Refusal::invalid("/reason", "1-500 characters", format!("{count} characters"))),
         false => Ok(()),
     }

@@ -1,4 +1,5 @@
-//! Break-glass: the platform is shown what a tenant's people said or did under a grant alone, which the tenant sees.
+//! Break-glass: the platform is shown what a tenant's people said or did under a grant alone, which the tenant sees; and
+//! two administrators stop everything.
 
 use crate::service::{Answer, Control};
 use serde_json::{Value as Json, json};
@@ -14,16 +15,14 @@ struct World {
 
 impl World {
     fn new() -> World {
-        let control = Control::start();
+        World::with(&[])
+    }
+
+    fn with(environment: &[(&str, &str)]) -> World {
+        let control = Control::start_with(environment);
         control.tenant("acme");
         let own = control.key("acme", &["tenant-admin"], &[]);
-        let made = control.ask(
-            &control.admin,
-            "POST",
-            "/v1/api-keys",
-            Some(json!({"name": "second", "roles": ["platform-admin"]})),
-        );
-        let second = made.json()["secret"].as_str().unwrap().to_owned();
+        let second = administrator(&control, "second");
         let user = json!({"issuer": "https://id.example.com", "subject": "ada"});
         let made = control.ask(&own, "POST", "/v1/tenants/acme/users", Some(user));
         let export = format!("/users/{}/export", made.json()["id"].as_str().unwrap());
@@ -62,6 +61,13 @@ impl World {
         let path = format!("/audit-events?action={action}");
         self.by(&self.own, "GET", &path, Json::Null).json()["data"].as_array().unwrap().len()
     }
+}
+
+/// The key of one more administrator of the platform.
+fn administrator(control: &Control, name: &str) -> String {
+    let body = json!({"name": name, "roles": ["platform-admin"]});
+    let made = control.ask(&control.admin, "POST", "/v1/api-keys", Some(body));
+    made.json()["secret"].as_str().unwrap().to_owned()
 }
 
 fn is_refused(answer: &Answer, status: u16, code: &str) {
@@ -147,4 +153,88 @@ fn where_the_tenant_works_by_two_persons_another_says_yes() {
     approved_by(&world.second);
     approved_by(&world.own);
     assert_eq!(world.events("break_glass_grant.approved"), 2);
+}
+
+#[test]
+fn two_administrators_stop_everything() {
+    let folder = std::env::temp_dir().join(format!("tg-kill-{}", std::process::id()));
+    let world = World::with(&[("TOLLGATE_PUBLISH__DIR", &folder.display().to_string())]);
+    let control = &world.control;
+    let kill = |key: &str, method: &str, path: &str, body: Json| {
+        let headers = if method == "DELETE" { "if-match: *\r\n" } else { "" };
+        let body = (!body.is_null()).then_some(body);
+        control.ask_with(key, method, &format!("/v1/kill-switches{path}"), headers, body)
+    };
+    let (first, second) = (control.admin.as_str(), world.second.as_str());
+    let why = json!({"reason": "keys leaked"});
+    let asked = || {
+        let made = kill(first, "POST", "", why.clone());
+        assert_eq!((made.status, &made.json()["state"]), (201, &json!("pending")), "{}", made.text);
+        format!("/{}", made.json()["id"].as_str().unwrap())
+    };
+    let state = |path: &str| kill(second, "GET", path, Json::Null).json()["state"].clone();
+    let shown = |tenant: &str, state: &str| {
+        let file = folder.join(tenant).join("tenant.toml");
+        let began = std::time::Instant::now();
+        let wanted = format!("state = \"{state}\"");
+        while !std::fs::read_to_string(&file).is_ok_and(|text| text.contains(&wanted)) {
+            assert!(began.elapsed() < std::time::Duration::from_secs(10), "{tenant}: {wanted}");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    };
+    shown("acme", "active");
+    // Nobody of a tenant asks, and nobody without a reason.
+    is_refused(&kill(&world.own, "POST", "", why.clone()), 403, "forbidden");
+    is_refused(&kill(&world.own, "GET", "", Json::Null), 403, "forbidden");
+    is_refused(&kill(first, "POST", "", json!({"reason": " "})), 422, "invalid");
+    let one = asked();
+    let confirm = format!("{one}/confirm");
+    let late = administrator(control, "late");
+    for key in [first, late.as_str()] {
+        is_refused(&kill(key, "POST", &confirm, Json::Null), 403, "forbidden");
+    }
+    let dry = kill(second, "POST", &format!("{confirm}?dry_run=true"), Json::Null);
+    assert_eq!((dry.status, dry.json()["state"].clone()), (200, json!("on")), "{}", dry.text);
+    assert_eq!(state(&one), "pending");
+    assert_eq!(kill(second, "POST", &confirm, Json::Null).json()["state"], "on");
+    is_refused(&kill(second, "POST", &confirm, Json::Null), 409, "invalid-state");
+    shown("acme", "killed");
+    // Neither what is suspended nor what is new escapes; administrators go on.
+    control.tenant("beta");
+    shown("beta", "killed");
+    let reason = json!({"reason": "test"});
+    assert_eq!(control.ask(first, "POST", "/v1/tenants/beta/suspend", Some(reason)).status, 200);
+    shown("beta", "killed");
+    // Another question ends nothing.
+    let two = asked();
+    assert_eq!(kill(first, "DELETE", &two, Json::Null).status, 204);
+    is_refused(&kill(second, "POST", &format!("{two}/confirm"), Json::Null), 409, "invalid-state");
+    shown("acme", "killed");
+    assert_eq!(kill(first, "DELETE", &one, Json::Null).status, 204);
+    shown("acme", "active");
+    shown("beta", "suspended");
+    assert_eq!([state(&one), state(&two)], ["ended", "ended"]);
+    // Its time is over.
+    let three = asked();
+    let over = "SET session_replication_role = replica; UPDATE kill_switches SET expires_at = now() - interval '1 s'";
+    control.psql(over).unwrap();
+    assert_eq!(state(&three), "expired");
+    is_refused(
+        &kill(second, "POST", &format!("{three}/confirm"), Json::Null),
+        409,
+        "invalid-state",
+    );
+    let events = control.ask(first, "GET", "/v1/audit-events?resource=kill-switch&limit=200", None);
+    let events = events.json();
+    let actions: Vec<&str> = events["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|event| event["action"].as_str())
+        .filter(|action| action.starts_with("kill_switch."))
+        .collect();
+    let told = |action: &str| actions.iter().filter(|told| **told == action).count();
+    let counts = ["kill_switch.created", "kill_switch.confirmed", "kill_switch.ended"].map(told);
+    assert_eq!(counts, [3, 1, 2], "{events}");
+    let _ = std::fs::remove_dir_all(&folder);
 }

@@ -137,6 +137,8 @@ fn an_edit_is_served_or_refused_as_a_whole() {
     assert!(status.contains("last-known-good") && status.contains("\"1.2\""), "{status}");
     write(&sidecar.folder, "acme/policy.csv", "p, carol, /v1/:x, read\n");
     sidecar.until("acme", "carol", Reason::Allow);
+    write(&sidecar.folder, "acme/tenant.toml", "state = \"killed\"\n");
+    sidecar.until("acme", "carol", Reason::Killed);
     write(&sidecar.folder, "acme/tenant.toml", "state = \"suspended\"\n");
     sidecar.until("acme", "carol", Reason::TenantSuspended);
     write(&sidecar.folder, "acme/tenant.toml", "state = \"suspendet\"\n");
