@@ -1,7 +1,7 @@
 //! The audit log as a chain: a sequencer numbers what was committed, and the platform's database knows each log's head,
 //! so that what is removed, altered or cut off shows.
 //!
-//! Whoever writes an event notes whose log it stands in; a look each second visits those, one in ten minutes all. The
+//! Whoever writes an event notes whose log it stands in; it is visited within two seconds, and every log within ten minutes. The
 //! numbering itself is a function of the database (`sequence_audit`): no role that serves requests may change a row.
 
 mod leaf;
@@ -13,28 +13,53 @@ pub use sequencer::work;
 
 use crate::code::Refusal;
 use crate::sql::{self, Queries, text};
-use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tokio_postgres::Row;
 
 /// The platform's own log among the heads.
 pub(crate) const PLATFORM: &str = "";
 
-/// Logs with events that have no number yet.
+/// So many logs cost nobody anything, however often they are visited.
+const FEW_LOGS: usize = 20;
+/// How long a log of few waits for its visit.
+const SHORT_WAIT: Duration = Duration::from_millis(300);
+/// How long one of many waits: what is written meanwhile shares the visit.
+const LONG_WAIT: Duration = Duration::from_millis(1_500);
+
+/// Logs with events that have no number yet, and since when.
 #[derive(Debug, Default)]
-pub struct Noted(Mutex<BTreeSet<String>>);
+pub struct Noted(Mutex<HashMap<String, Instant>>);
 
 impl Noted {
     /// A log was written to: a tenant's, or the platform's.
     pub fn note(&self, tenant: Option<&str>) {
-        self.lock().insert(tenant.unwrap_or(PLATFORM).to_owned());
+        self.note_at(tenant.unwrap_or(PLATFORM), Instant::now());
     }
 
-    fn take(&self) -> BTreeSet<String> {
-        std::mem::take(&mut *self.lock())
+    fn note_at(&self, log: &str, now: Instant) {
+        let mut noted = self.lock();
+        // It waits already, as a rule.
+        if !noted.contains_key(log) {
+            noted.insert(log.to_owned(), now);
+        }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+    /// Takes those that have waited long enough.
+    fn due(&self, now: Instant) -> Vec<String> {
+        let mut noted = self.lock();
+        let wait = if noted.len() <= FEW_LOGS { SHORT_WAIT } else { LONG_WAIT };
+        let is_due =
+            |_: &String, since: &mut Instant| now.saturating_duration_since(*since) >= wait;
+        noted.extract_if(is_due).map(|(log, _)| log).collect()
+    }
+
+    fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -76,4 +101,27 @@ pub(crate) async fn head(platform: &impl Queries, log: &str) -> Result<Head, Ref
         "SELECT seq, hash, pruned_seq, pruned_hash FROM audit_heads WHERE tenant_id = $1";
     let row = sql::first(platform, statement, &[text(&log)]).await?;
     Ok(row.as_ref().map_or_else(Head::default, Head::of))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_waits_since_it_was_noted_first_and_longer_among_many() {
+        let (noted, began) = (Noted::default(), Instant::now());
+        let due = |after: Duration| noted.due(began + after);
+        noted.note_at("acme", began);
+        noted.note_at("acme", began + SHORT_WAIT);
+        assert!(due(SHORT_WAIT - Duration::from_millis(1)).is_empty());
+        assert_eq!(due(SHORT_WAIT), ["acme"]);
+        assert_eq!((due(LONG_WAIT).len(), noted.len()), (0, 0));
+        for log in 0..=FEW_LOGS {
+            noted.note_at(&format!("tenant-{log}"), began + Duration::from_millis(log as u64));
+        }
+        assert!(due(LONG_WAIT - Duration::from_millis(1)).is_empty());
+        assert_eq!(due(LONG_WAIT), ["tenant-0"]);
+        // Few are left: they wait no longer.
+        assert_eq!((due(LONG_WAIT).len(), noted.len()), (FEW_LOGS, 0));
+    }
 }

@@ -59,7 +59,7 @@ async fn visit(
     };
     if is_pruned {
         // It says so in the log itself.
-        service.noted.lock().insert(log.to_owned());
+        service.noted.note(Some(log));
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Numbers what was committed, in rounds: the heads of all logs that were noted are read at once, each log is visited, and
-//! the new heads are written at once.
+//! Numbers what was committed, in rounds: the heads of all logs that have waited long enough are read at once, each log is
+//! visited, and the new heads are written at once.
 //!
 //! Several replicas may number one log: the function of its database takes them one by one, and a head only grows. So a
 //! round costs a log one transaction, and the platform two statements, however many logs there are.
@@ -22,14 +22,14 @@ use tokio::task::JoinSet;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-/// Written events have a number by then, and by the end of the round that begins then.
-const LOOK_INTERVAL: Duration = Duration::from_millis(1_200);
-/// Between two rounds, however long the first took.
+/// Between two rounds.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The right to open tenants' databases is kept so long before it is made longer.
+const RENEW_INTERVAL: Duration = Duration::from_secs(3);
 /// Logs that nobody noted are looked at so often.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(600);
-/// So many are visited one after the other within half a second.
-const LOGS_A_PLACE: usize = 200;
+/// So many are visited one after the other: as few at once as are done in time, for whoever writes meanwhile.
+const LOGS_A_PLACE: usize = 50;
 /// Rows that one transaction numbers.
 const BATCH: i32 = 500;
 const NAME_CHARS: usize = 16;
@@ -40,33 +40,29 @@ const BROKEN: &str = "TG003";
 pub async fn work(service: Arc<Service>) {
     let holder = base32(NAME_CHARS);
     let name = format!("sequence/{holder}");
-    let mut swept: Option<Instant> = None;
+    let (mut swept, mut held): (Option<Instant>, Held) = (None, None);
     loop {
-        let began = Instant::now();
-        let is_sweep = swept.is_none_or(|at| at.elapsed() > SWEEP_INTERVAL)
-            && note_all(&service).await.is_ok();
-        if is_sweep {
+        if swept.is_none_or(|at| at.elapsed() > SWEEP_INTERVAL)
+            && let Ok(logs) = all(&service).await
+        {
+            note(&service, &logs);
+            // Apart: what is new does not wait until what is old is gone.
+            tokio::spawn(retention::sweep(Arc::clone(&service), format!("retention/{holder}")));
             swept = Some(Instant::now());
         }
-        // Apart: what is new does not wait until what is old is gone.
-        if is_sweep {
-            tokio::spawn(retention::sweep(Arc::clone(&service), format!("retention/{holder}")));
-        }
-        let logs: Vec<String> = service.noted.take().into_iter().collect();
-        gauge!(AUDIT_WAITING).set(logs.len() as f64);
-        if let Err(refusal) = round(&service, &name, &logs).await {
+        gauge!(AUDIT_WAITING).set(service.noted.len() as f64);
+        let logs = service.noted.due(Instant::now());
+        if let Err(refusal) = round(&service, &name, &mut held, &logs).await {
             let cause = refusal.cause.unwrap_or(refusal.message);
             tracing::error!(cause, "events of audit logs wait for their numbers");
-            service.noted.lock().extend(logs);
+            note(&service, &logs);
         }
-        tokio::time::sleep(LOOK_INTERVAL.saturating_sub(began.elapsed()).max(PAUSE)).await;
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
-async fn note_all(service: &Service) -> Result<(), Refusal> {
-    let all = all(service).await?;
-    service.noted.lock().extend(all);
-    Ok(())
+fn note(service: &Service, logs: &[String]) {
+    logs.iter().for_each(|log| service.noted.note(Some(log)));
 }
 
 /// Every log there is.
@@ -77,25 +73,49 @@ pub(super) async fn all(service: &Service) -> Result<Vec<String>, Refusal> {
     Ok(std::iter::once(PLATFORM.to_owned()).chain(tenants).collect())
 }
 
+/// The right to open tenants' databases, and since when; nobody else asks for one of this name.
+type Held = Option<(Arc<Lease>, Instant)>;
+
 /// Visits some logs, at most `pools.chores_max` at once.
-async fn round(service: &Arc<Service>, name: &str, logs: &[String]) -> Result<(), Refusal> {
+async fn round(
+    service: &Arc<Service>,
+    name: &str,
+    held: &mut Held,
+    logs: &[String],
+) -> Result<(), Refusal> {
     if logs.is_empty() {
         return Ok(());
     }
     let began = Instant::now();
     let platform = service.pools.platform().await?;
-    // The right to open tenants' databases; nobody else asks for one of this name.
-    let Some(lease) = Lease::take(&platform, name, name).await? else {
-        service.noted.lock().extend(logs.iter().cloned());
+    let Some(lease) = lease(&platform, name, held).await? else {
+        note(service, logs);
         return Ok(());
     };
-    let lease = Arc::new(lease);
     let numbered = visits(service, &platform, &lease, logs).await;
     histogram!(AUDIT_ROUND_SECONDS).record(began.elapsed().as_secs_f64());
-    if let Some(lease) = Arc::into_inner(lease) {
-        lease.give_back(&platform).await?;
-    }
     numbered
+}
+
+/// The lease that is held, made longer when it is time, or a new one.
+async fn lease(
+    platform: &Conn,
+    name: &str,
+    held: &mut Held,
+) -> Result<Option<Arc<Lease>>, Refusal> {
+    let now = Instant::now();
+    if let Some((lease, since)) = held.clone() {
+        if since.elapsed() < RENEW_INTERVAL {
+            return Ok(Some(lease));
+        }
+        if lease.renew(platform).await? {
+            *held = Some((Arc::clone(&lease), now));
+            return Ok(Some(lease));
+        }
+    }
+    let taken = Lease::take(platform, name, name).await?.map(Arc::new);
+    *held = taken.clone().map(|lease| (lease, now));
+    Ok(taken)
 }
 
 async fn visits(
@@ -118,7 +138,6 @@ async fn visits(
             .await,
         );
     }
-    // As few at once as are done in time: whoever writes meanwhile goes on.
     let most = service.config.pools.chores_max.max(1);
     let places = Arc::new(Semaphore::new(logs.len().div_ceil(LOGS_A_PLACE).clamp(1, most)));
     let mut visits = JoinSet::new();
@@ -148,7 +167,7 @@ async fn numbered(
         Err(refusal) => {
             let cause = refusal.cause.unwrap_or(refusal.message);
             tracing::error!(log, cause, "events of an audit log wait for their numbers");
-            service.noted.lock().insert(log.to_owned());
+            service.noted.note(Some(log));
             None
         }
     }
@@ -162,7 +181,7 @@ async fn heads(platform: &Conn, logs: &[String]) -> Result<HashMap<String, Head>
     Ok(rows.iter().map(|row| (row.get(4), Head::of(row))).collect())
 }
 
-/// Writes down how far logs have grown.
+/// Writes down how far logs have grown. A crash may forget it: the log itself says so, and a head is never too new.
 async fn keep(platform: &Conn, grown: &[(String, Link)]) -> Result<(), Refusal> {
     if grown.is_empty() {
         return Ok(());
@@ -171,7 +190,8 @@ async fn keep(platform: &Conn, grown: &[(String, Link)]) -> Result<(), Refusal> 
     let seqs: Vec<i64> = grown.iter().map(|(_, link)| link.seq).collect();
     let hashes: Vec<&[u8]> = grown.iter().map(|(_, link)| link.hash.as_slice()).collect();
     let statement = "INSERT INTO audit_heads (tenant_id, seq, hash) \
-        SELECT * FROM unnest($1::text[], $2::int8[], $3::bytea[]) \
+        SELECT log, seq, hash FROM unnest($1::text[], $2::int8[], $3::bytea[]) grown (log, seq, hash), \
+            set_config('synchronous_commit', 'off', true) \
         ON CONFLICT (tenant_id) DO UPDATE SET seq = excluded.seq, hash = excluded.hash, at = now() \
         WHERE audit_heads.seq < excluded.seq";
     let params: [sql::Param<'_>; 3] =
@@ -242,7 +262,7 @@ async fn number(
             0 => break,
             // Of transactions that are open.
             _ if numbered < i64::from(BATCH) => {
-                service.noted.lock().insert(log.to_owned());
+                service.noted.note(Some(log));
                 break;
             }
             _ => {}

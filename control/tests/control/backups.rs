@@ -172,6 +172,7 @@ fn a_database_that_was_copied_by_other_means_is_closed_too() {
     run(&control, &["epoch", "--reason", "a copy", "--keys", "keep"]);
     control.again();
     assert_eq!(admin(&control, "GET", "/v1/me", None).status, 200);
+    until_numbered(&control);
     is_whole(&control, "/v1/audit-events/verify");
 }
 

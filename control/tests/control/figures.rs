@@ -1,4 +1,5 @@
-//! Figures, printed: `make bench-control`. Ratios are measured side by side in one run.
+//! Figures, printed: `make bench-control`, with FIGURES=sequencing those of the audit log alone. Ratios are measured side by
+//! side in one run.
 
 #![allow(clippy::print_stdout, reason = "figures are for reading")]
 
@@ -14,7 +15,9 @@ const ROUNDS: usize = 4_000;
 const FAIR_SECONDS: u64 = 20;
 const WRITE_SECONDS: u64 = 10;
 const WRITERS: usize = 2;
-const SAMPLES: usize = 300;
+const PAIRS: usize = 5;
+const SAMPLERS: usize = 5;
+const SAMPLES: usize = 80;
 const FLOOD: usize = 16;
 
 /// One kept connection.
@@ -96,9 +99,12 @@ fn figures() {
     for at in 0..TENANTS {
         keys.push(control.key(&format!("tenant-{at:03}"), &["tenant-admin"], &[]));
     }
+    if std::env::var("FIGURES").is_ok_and(|only| only == "sequencing") {
+        return sequencing(&mut control, &cluster, &keys);
+    }
     fleet(&mut control);
     ratios(&control, &mut client, &keys);
-    sequencing(&mut control, &keys);
+    sequencing(&mut control, &cluster, &keys);
     control.set("TOLLGATE_POOLS__BACKENDS_MAX", "40");
     control.set("TOLLGATE_POOLS__IDLE_MS", "30000");
     control.kill();
@@ -204,51 +210,68 @@ fn ratios(control: &Control, client: &mut Client, keys: &[String]) {
 }
 
 /// What the sequencer costs those who write, and how soon an event has its number.
-fn sequencing(control: &mut Control, keys: &[String]) {
+fn sequencing(control: &mut Control, cluster: &Cluster, keys: &[String]) {
     let mut ratios = Vec::new();
-    for _ in 0..3 {
-        let [without, with] = ["false", "true"].map(|jobs| {
+    for pair in 0..PAIRS {
+        let mut rate = |jobs: &str| {
             control.set("TOLLGATE_JOBS__ENABLED", jobs);
             control.kill();
             control.again();
-            // What a start costs, such as opening 200 connections, is no writer's.
+            // What a start and a checkpoint cost, 200 connections and whole pages in the log, is no writer's.
+            cluster.psql("postgres", "CHECKPOINT").unwrap();
             writes(control, keys);
             writes(control, keys)
-        });
+        };
+        // By turns first: whatever drifts, drifts against both.
+        let [without, with] = match pair % 2 {
+            0 => ["false", "true"].map(&mut rate),
+            _ => {
+                let [with, without] = ["true", "false"].map(&mut rate);
+                [without, with]
+            }
+        };
         println!("writes a second: {without:.0} without jobs, {with:.0} with them");
         ratios.push(with / without);
     }
     println!("writes with the sequencer over those without: {:.2}", quantile(&mut ratios, 0.5));
     let is_over = AtomicBool::new(false);
-    let mut soon = Vec::new();
-    std::thread::scope(|scope| {
+    let mut soon: Vec<f64> = std::thread::scope(|scope| {
         scope.spawn(|| {
             let (mut client, mut random) = (Client::open(control), fastrand::Rng::with_seed(3));
             while !is_over.load(Ordering::Relaxed) {
-                write(&mut client, keys, random.usize(1..keys.len()));
+                write(&mut client, keys, random.usize(SAMPLERS..keys.len()));
                 std::thread::sleep(Duration::from_millis(5));
             }
         });
-        for sample in 0..SAMPLES {
-            let mut client = Client::open(control);
-            write(&mut client, keys, 0);
-            let newest = "/v1/tenants/tenant-000/audit-events?sort=-at&limit=1";
-            timed(&mut soon, || {
-                while control.ask(&keys[0], "GET", newest, None).json()["data"][0]["seq"].is_null()
-                {
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-            });
-            // Not in step with the looks.
-            std::thread::sleep(Duration::from_millis(sample as u64 * 37 % 200));
-        }
+        let (control, keys) = (&*control, keys);
+        let samplers: Vec<_> =
+            (0..SAMPLERS).map(|at| scope.spawn(move || samples(control, keys, at))).collect();
+        let soon = samplers.into_iter().flat_map(|sampler| sampler.join().unwrap()).collect();
         is_over.store(true, Ordering::Relaxed);
+        soon
     });
     println!(
         "an event has its number: p50 {:.0} ms, p99 {:.0} ms",
         quantile(&mut soon, 0.5),
         quantile(&mut soon, 0.99)
     );
+}
+
+/// How soon events of one tenant have their numbers, in ms.
+fn samples(control: &Control, keys: &[String], at: usize) -> Vec<f64> {
+    let (mut soon, mut client) = (Vec::new(), Client::open(control));
+    let newest = format!("/v1/tenants/tenant-{at:03}/audit-events?sort=-at&limit=1");
+    for sample in 0..SAMPLES {
+        write(&mut client, keys, at);
+        timed(&mut soon, || {
+            while control.ask(&keys[at], "GET", &newest, None).json()["data"][0]["seq"].is_null() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        // Not in step with the looks.
+        std::thread::sleep(Duration::from_millis((sample + at) as u64 * 37 % 200));
+    }
+    soon
 }
 
 /// Writes a second, of all tenants in turn.
