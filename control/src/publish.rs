@@ -4,7 +4,7 @@
 //! is replaced by rename, so that nobody ever reads half of one. A tenant that is not ready, or gone, has no link.
 //! The contents are those of the tenant's bundle once it has one; before, those that are there (edited in place, or
 //! found as a plain folder), for a new tenant a model without rules: everything is denied until there is a policy.
-//! A folder's name carries the number of its bundle, so that nobody asks a tenant whose bundle is the same.
+//! A folder's name carries the tenant's state and the number of its bundle: where both are the same, nothing is read.
 
 use crate::bundle::{self, BundleVersion, apart};
 use crate::code::Refusal;
@@ -64,7 +64,7 @@ async fn look(service: &Arc<Service>, holder: &str) -> Result<(), Refusal> {
     let dir = service.config.publish.dir.clone();
     let (tenants, behind) = apart(move || {
         let is_behind = |(tenant, state, seq): &&(String, String, i64)| {
-            *seq > 0 && shown_as(state, false).is_some() && published_seq(&dir, tenant) < *seq
+            *seq > 0 && shown_as(state, false).is_some() && published(&dir, tenant).1 < *seq
         };
         let behind = tenants.iter().filter(is_behind).map(|(tenant, ..)| tenant.clone());
         let behind: Vec<String> = behind.collect();
@@ -192,12 +192,13 @@ fn shown_as(state: &str, is_killed: bool) -> Option<&'static str> {
     }
 }
 
-/// The number of the bundle that is published; 0 is none.
-fn published_seq(dir: &Path, tenant: &str) -> i64 {
+/// State and number of the bundle that is published; 0 is none.
+fn published(dir: &Path, tenant: &str) -> (String, i64) {
     let folder = std::fs::read_link(dir.join(tenant)).unwrap_or_default();
     let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or("");
-    let seq = name.split('.').nth_back(1).and_then(|seq| seq.parse().ok());
-    seq.unwrap_or(0)
+    let mut parts = name.rsplit('.').skip(1);
+    let seq = parts.next().and_then(|seq| seq.parse().ok()).unwrap_or(0);
+    (parts.next().unwrap_or("").to_owned(), seq)
 }
 
 /// Says in tenant.toml whose folder it is and whether it is served.
@@ -220,24 +221,18 @@ fn publish(
 ) -> io::Result<()> {
     let link = dir.join(tenant);
     let Some(state) = state else { return withdraw(dir, &link) };
+    let (shown, mut seq) = published(dir, tenant);
+    if own.is_none() && shown == state {
+        return Ok(());
+    }
     let mut files = contents(&link)?;
-    let settings = files.get("tenant.toml").map_or("", String::as_str);
-    let settings: Table = settings.parse().unwrap_or_default();
-    let is_said =
-        |key: &str, wanted: &str| settings.get(key).and_then(Value::as_str) == Some(wanted);
-    let is_known = link.is_symlink() && is_said("state", state) && is_said("tenant", tenant);
-    let mut seq = published_seq(dir, tenant);
-    match own {
+    if let Some((version, own)) = own {
         // A bundle of limits alone stands beside the policy that is there.
-        Some((version, own)) => {
-            if own.contains_key("model.conf") {
-                files.clear();
-            }
-            files.extend(own);
-            seq = version.seq;
+        if own.contains_key("model.conf") {
+            files.clear();
         }
-        None if is_known => return Ok(()),
-        None => {}
+        files.extend(own);
+        seq = version.seq;
     }
     with_settings(&mut files, tenant, state);
     for (name, text) in
@@ -245,7 +240,8 @@ fn publish(
     {
         files.entry(name.to_owned()).or_insert_with(|| text.to_owned());
     }
-    let folder = PathBuf::from(VERSIONS).join(format!("{tenant}.{seq}.{}", base32(NAME_CHARS)));
+    let name = format!("{tenant}.{state}.{seq}.{}", base32(NAME_CHARS));
+    let folder = PathBuf::from(VERSIONS).join(name);
     std::fs::create_dir_all(dir.join(&folder))?;
     for (name, text) in files {
         std::fs::write(dir.join(&folder).join(name), text)?;
@@ -333,7 +329,7 @@ mod tests {
             Some((BundleVersion { epoch: 1, seq }, files.collect::<BTreeMap<_, _>>()))
         };
         publish(&dir, "acme", Some("active"), (None, "# new\n")).unwrap();
-        assert_eq!(published_seq(&dir, "acme"), 0);
+        assert_eq!(published(&dir, "acme").1, 0);
         // Limits alone: the policy is the one that is there.
         publish(&dir, "acme", Some("active"), (bundle(1, &[("limits.toml", "# own\n")]), ""))
             .unwrap();
@@ -348,7 +344,7 @@ mod tests {
         for state in ["active", "suspended", "active"] {
             publish(&dir, "acme", Some(state), (None, "")).unwrap();
             let files = contents(&dir.join("acme")).unwrap();
-            assert_eq!((published_seq(&dir, "acme"), files["policy.csv"].as_str()), (12, rows));
+            assert_eq!((published(&dir, "acme").1, files["policy.csv"].as_str()), (12, rows));
             assert!(files["tenant.toml"].contains(&format!("state = \"{state}\"")));
         }
         assert_eq!(versions(&dir), 1);
