@@ -5,9 +5,14 @@ use crate::audit::{Event, Origin, append};
 use crate::operations::store;
 use crate::operations::work::{Job, said};
 use crate::placement::Placement;
-use crate::sql::{self, quoted, text};
+use crate::sql::{self, quoted, text, texts};
 use serde_json::json;
+use std::time::{Duration, Instant};
 use tokio_postgres::Client;
+
+/// Longer than a transaction of the service may last.
+const OLDER_MAX: Duration = Duration::from_secs(15);
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Rows of the platform that tell of a tenant; `$1` is its id.
 const ROWS: [(&str, &str); 6] = [
@@ -110,16 +115,36 @@ pub(super) async fn forget(job: &Job<'_>) -> Result<(), String> {
     store::add_result(job.platform, &job.operation.id, &members).await.map_err(said)
 }
 
-/// A row that is gone stands in its file until the file is written anew, and what was common among the values of a column
-/// in the planner's statistics.
+/// A row that is gone stands in its file until the file is written anew while nobody can still see it, and what was common
+/// among the values of a column in the planner's statistics.
 async fn is_rewritten(admin: &Client) -> bool {
     let mut is_done = admin.batch_execute("SET lock_timeout = '2s'").await.is_ok();
     for table in ["tenants", "idempotency_keys", "pg_statistic"] {
         let analyze = if table.starts_with("pg_") { "" } else { ", ANALYZE" };
         let rewrite = format!("VACUUM (FULL{analyze}) {table}");
-        is_done &= admin.batch_execute(&rewrite).await.is_ok();
+        is_done &= is_seen_by_nobody(admin).await && admin.batch_execute(&rewrite).await.is_ok();
     }
     is_done
+}
+
+/// Waits until every transaction that runs now is over: those that begin later do not see what is gone.
+async fn is_seen_by_nobody(admin: &Client) -> bool {
+    let running = "SELECT coalesce(array_agg(l.virtualtransaction), '{}') \
+        FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.locktype = 'virtualxid' AND l.granted \
+        AND a.datname = current_database() AND l.pid <> pg_backend_pid()";
+    let Ok(Some(row)) = sql::first(admin, running, &[]).await else { return false };
+    let older: Vec<String> = row.get(0);
+    let began = Instant::now();
+    let left = "SELECT FROM pg_locks WHERE locktype = 'virtualxid' AND granted \
+        AND virtualtransaction = ANY ($1) LIMIT 1";
+    while began.elapsed() < OLDER_MAX {
+        match sql::first(admin, left, &[texts(&older)]).await {
+            Ok(None) => return true,
+            Ok(Some(_)) => tokio::time::sleep(LOOK_INTERVAL).await,
+            Err(_) => return false,
+        }
+    }
+    false
 }
 
 /// The segment of the write-ahead log that tells of it is over and goes with the checkpoint (with `wal_recycle = off`;
