@@ -61,7 +61,7 @@ pub async fn create(call: &Call) -> Result<Reply, Stop> {
     tenants::api::reason(&reason)?;
     let needs_approval = is_second_person_needed(call).await?;
     let mut conn = call.tenant_conn().await?;
-    let mut write = Write::begin(call, &mut conn).await?;
+    let write = Write::begin(call, &mut conn).await?;
     let grant = id("bgg", now_ms());
     let statement = "INSERT INTO break_glass_grants (id, holder, reason, needs_approval, expires_at) \
         VALUES ($1, $2, $3, $4, now() + make_interval(mins => $5))";
@@ -69,15 +69,13 @@ pub async fn create(call: &Call) -> Result<Reply, Stop> {
     let params =
         [text(&grant), text(holder), text(&reason), (&needs_approval, Type::BOOL), int(&minutes)];
     sql::run(&write.tx, statement, &params).await?;
-    let made = GRANT.find(&write.tx, &grant, false).await?;
-    GRANT.record(&mut write, "break_glass_grant.created", None, Some(&made)).await?;
-    write.finish(made.made(call)).await
+    GRANT.made(write, &grant, "break_glass_grant.created").await
 }
 
 /// `POST T/break-glass-grants/{id}/approve`: by somebody else of the platform, or the tenant.
 pub async fn approve(call: &Call) -> Result<Reply, Stop> {
     let mut conn = call.tenant_conn().await?;
-    let mut write = Write::begin(call, &mut conn).await?;
+    let write = Write::begin(call, &mut conn).await?;
     let before = GRANT.find(&write.tx, call.parameter(0), true).await?;
     if before.json["holder"] == call.caller.id.as_str() {
         let message = "whoever asked for a grant may not approve it; ask another";
@@ -92,17 +90,13 @@ pub async fn approve(call: &Call) -> Result<Reply, Stop> {
     let statement =
         "UPDATE break_glass_grants SET approved_by = $2, version = version + 1 WHERE id = $1";
     sql::run(&write.tx, statement, &[text(&before.id), text(&call.caller.id)]).await?;
-    let after = GRANT.find(&write.tx, &before.id, false).await?;
-    GRANT.record(&mut write, "break_glass_grant.approved", Some(&before), Some(&after)).await?;
-    write.finish(after.reply()).await
+    GRANT.changed(write, &before, "break_glass_grant.approved").await
 }
 
 /// `DELETE T/break-glass-grants/{id}`: over from the next call on; the grant stays to be seen.
 pub async fn end(call: &Call) -> Result<Reply, Stop> {
     let mut conn = call.tenant_conn().await?;
-    let mut write = Write::begin(call, &mut conn).await?;
-    let before = GRANT.find(&write.tx, call.parameter(0), true).await?;
-    call.match_version(before.version)?;
+    let (mut write, before) = GRANT.begin(call, &mut conn).await?;
     let statement = "UPDATE break_glass_grants SET ended_at = coalesce(ended_at, now()), version = version + 1 \
         WHERE id = $1";
     sql::run(&write.tx, statement, &[text(&before.id)]).await?;

@@ -101,7 +101,7 @@ pub async fn create(call: &Call) -> Result<Reply, Stop> {
     let most = tenants_max(new.tenants_max)?.unwrap_or(TENANTS_DEFAULT);
     let address = prepared(call, &new.id, (&new.url, new.direct_url.as_deref())).await?;
     let mut conn = call.platform().await?;
-    let mut write = Write::begin(call, &mut conn).await?;
+    let write = Write::begin(call, &mut conn).await?;
     let statement = "INSERT INTO clusters (id, region, jurisdiction, tenants_max, address) VALUES ($1, $2, $3, $4, $5) \
         ON CONFLICT (id) DO NOTHING";
     let params =
@@ -110,9 +110,7 @@ pub async fn create(call: &Call) -> Result<Reply, Stop> {
         let message = format!("the cluster `{}` is known already", new.id);
         return Err(write.refuse(Refusal::new(Code::AlreadyExists, message)).await);
     }
-    let made = CLUSTER.find(&write.tx, &new.id, false).await?;
-    CLUSTER.record(&mut write, "cluster.created", None, Some(&made)).await?;
-    write.finish(made.made(call)).await
+    CLUSTER.made(write, &new.id, "cluster.created").await
 }
 
 /// `PATCH /v1/clusters/{id}`: where it is and whose law holds there never change.
@@ -133,9 +131,7 @@ pub async fn update(call: &Call) -> Result<Reply, Stop> {
         (None, None) => None,
     };
     let mut conn = call.platform().await?;
-    let mut write = Write::begin(call, &mut conn).await?;
-    let before = CLUSTER.find(&write.tx, call.parameter(0), true).await?;
-    call.match_version(before.version)?;
+    let (write, before) = CLUSTER.begin(call, &mut conn).await?;
     if address.is_some() && before.json["is_platforms"] == true {
         let expected = "no address: that of the platform's own cluster is `database.url`";
         return Err(write.refuse(Refusal::invalid("/url", expected, "an address")).await);
@@ -144,9 +140,7 @@ pub async fn update(call: &Call) -> Result<Reply, Stop> {
         address = coalesce($4, address), version = version + 1, updated_at = now() WHERE id = $1";
     let params = [text(&before.id), text(&patch.state), int(&patch.tenants_max), bytes(&address)];
     sql::run(&write.tx, statement, &params).await?;
-    let after = CLUSTER.find(&write.tx, &before.id, false).await?;
-    CLUSTER.record(&mut write, "cluster.updated", Some(&before), Some(&after)).await?;
-    write.finish(after.reply()).await
+    CLUSTER.changed(write, &before, "cluster.updated").await
 }
 
 fn name(pointer: &str, value: &str) -> Result<(), Refusal> {

@@ -57,13 +57,11 @@ pub async fn create(call: &Call) -> Result<Reply, Stop> {
     let new: Named = call.read()?;
     display_name(&new.display_name)?;
     let mut conn = call.tenant_conn().await?;
-    let mut write = Write::begin(call, &mut conn).await?;
+    let write = Write::begin(call, &mut conn).await?;
     let group = id("grp", now_ms());
     let statement = "INSERT INTO groups (id, display_name) VALUES ($1, $2)";
     sql::run(&write.tx, statement, &[text(&group), text(&new.display_name)]).await?;
-    let made = GROUP.find(&write.tx, &group, false).await?;
-    GROUP.record(&mut write, "group.created", None, Some(&made)).await?;
-    write.finish(made.made(call)).await
+    GROUP.made(write, &group, "group.created").await
 }
 
 /// `PATCH T/groups/{id}`: its name.
@@ -71,20 +69,16 @@ pub async fn update(call: &Call) -> Result<Reply, Stop> {
     let patch: Named = call.read()?;
     display_name(&patch.display_name)?;
     let mut conn = call.tenant_conn().await?;
-    let mut write = Write::begin(call, &mut conn).await?;
-    let before = GROUP.find(&write.tx, call.parameter(0), true).await?;
-    call.match_version(before.version)?;
+    let (write, before) = GROUP.begin(call, &mut conn).await?;
     let statement = "UPDATE groups SET display_name = $2, version = version + 1, updated_at = now() WHERE id = $1";
     sql::run(&write.tx, statement, &[text(&before.id), text(&patch.display_name)]).await?;
-    let after = GROUP.find(&write.tx, &before.id, false).await?;
-    GROUP.record(&mut write, "group.updated", Some(&before), Some(&after)).await?;
-    write.finish(after.reply()).await
+    GROUP.changed(write, &before, "group.updated").await
 }
 
 /// `DELETE T/groups/{id}`: with what is bound to it; its members stay users.
 pub async fn delete(call: &Call) -> Result<Reply, Stop> {
     let mut conn = call.tenant_conn().await?;
-    let mut write = Write::begin(call, &mut conn).await?;
+    let write = Write::begin(call, &mut conn).await?;
     let admins = Admins::before(&write.tx, Level::Tenant).await?;
     let before = GROUP.find(&write.tx, call.parameter(0), true).await?;
     call.match_version(before.version)?;
@@ -96,8 +90,7 @@ pub async fn delete(call: &Call) -> Result<Reply, Stop> {
         sql::run(&write.tx, statement, &[text(&before.id)]).await?;
     }
     admins.are_left(&write.tx).await?;
-    GROUP.record(&mut write, "group.deleted", Some(&before), None).await?;
-    write.finish(Reply::empty()).await
+    GROUP.gone(write, &before, "group.deleted").await
 }
 
 /// `GET T/groups/{id}/members`.
@@ -145,7 +138,7 @@ pub async fn add(call: &Call) -> Result<Reply, Stop> {
 /// `DELETE T/groups/{id}/members/{user_id}`.
 pub async fn remove(call: &Call) -> Result<Reply, Stop> {
     let mut conn = call.tenant_conn().await?;
-    let mut write = Write::begin(call, &mut conn).await?;
+    let write = Write::begin(call, &mut conn).await?;
     let (group, user) = (call.parameter(0), call.parameter(1));
     let admins = Admins::before(&write.tx, Level::Tenant).await?;
     GROUP.find(&write.tx, group, true).await?;
@@ -154,6 +147,5 @@ pub async fn remove(call: &Call) -> Result<Reply, Stop> {
     let statement = "DELETE FROM group_members WHERE group_id = $1 AND user_id = $2";
     sql::run(&write.tx, statement, &[text(&group), text(&user)]).await?;
     admins.are_left(&write.tx).await?;
-    MEMBER.record(&mut write, "group_member.removed", Some(&before), None).await?;
-    write.finish(Reply::empty()).await
+    MEMBER.gone(write, &before, "group_member.removed").await
 }

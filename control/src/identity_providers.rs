@@ -151,7 +151,7 @@ pub async fn create(call: &Call) -> Result<Reply, Stop> {
     let secret = client_secret(&mut new.settings)?;
     let settings = checked(call, new.settings)?;
     let mut conn = call.platform().await?;
-    let mut write = Write::begin(call, &mut conn).await?;
+    let write = Write::begin(call, &mut conn).await?;
     let provider = id("idp", now_ms());
     let statement = "INSERT INTO identity_providers (id, issuer, settings) VALUES ($1, $2, $3) \
         ON CONFLICT (issuer) DO NOTHING";
@@ -162,9 +162,7 @@ pub async fn create(call: &Call) -> Result<Reply, Stop> {
         return Err(Refusal::new(Code::AlreadyExists, message).into());
     }
     keep(&write, &provider, secret.as_ref()).await?;
-    let made = PROVIDER.find(&write.tx, &provider, false).await?;
-    PROVIDER.record(&mut write, "identity_provider.created", None, Some(&made)).await?;
-    write.finish(made.made(call)).await
+    PROVIDER.made(write, &provider, "identity_provider.created").await
 }
 
 /// `PATCH /v1/identity-providers/{id}`: null puts a member back to what it is when left out.
@@ -172,9 +170,7 @@ pub async fn update(call: &Call) -> Result<Reply, Stop> {
     let mut patch: Map<String, Json> = call.read()?;
     let secret = client_secret(&mut patch)?;
     let mut conn = call.platform().await?;
-    let mut write = Write::begin(call, &mut conn).await?;
-    let before = PROVIDER.find(&write.tx, call.parameter(0), true).await?;
-    call.match_version(before.version)?;
+    let (write, before) = PROVIDER.begin(call, &mut conn).await?;
     let statement = "SELECT settings FROM identity_providers WHERE id = $1";
     let row = sql::first(&write.tx, statement, &[text(&before.id)]).await?;
     let mut settings: Json = row.map_or(Json::Null, |row| row.get(0));
@@ -184,9 +180,7 @@ pub async fn update(call: &Call) -> Result<Reply, Stop> {
     let settings = json!(settings);
     sql::run(&write.tx, statement, &[text(&before.id), jsonb(&settings)]).await?;
     keep(&write, &before.id, secret.as_ref()).await?;
-    let after = PROVIDER.find(&write.tx, &before.id, false).await?;
-    PROVIDER.record(&mut write, "identity_provider.updated", Some(&before), Some(&after)).await?;
-    write.finish(after.reply()).await
+    PROVIDER.changed(write, &before, "identity_provider.updated").await
 }
 
 /// RFC 7396.
@@ -210,9 +204,7 @@ fn merge(target: &mut Json, patch: Json) {
 /// `DELETE /v1/identity-providers/{id}`: when no organisation of it is linked.
 pub async fn delete(call: &Call) -> Result<Reply, Stop> {
     let mut conn = call.platform().await?;
-    let mut write = Write::begin(call, &mut conn).await?;
-    let before = PROVIDER.find(&write.tx, call.parameter(0), true).await?;
-    call.match_version(before.version)?;
+    let (write, before) = PROVIDER.begin(call, &mut conn).await?;
     let issuer = before.json["issuer"].as_str().unwrap_or_default().to_owned();
     let linked = "SELECT count(*) FROM organisations WHERE issuer = $1";
     let linked: i64 =
@@ -225,6 +217,5 @@ pub async fn delete(call: &Call) -> Result<Reply, Stop> {
     }
     sql::run(&write.tx, "DELETE FROM identity_providers WHERE id = $1", &[text(&before.id)])
         .await?;
-    PROVIDER.record(&mut write, "identity_provider.deleted", Some(&before), None).await?;
-    write.finish(Reply::empty()).await
+    PROVIDER.gone(write, &before, "identity_provider.deleted").await
 }

@@ -52,21 +52,19 @@ pub async fn create(call: &Call) -> Result<Reply, Stop> {
     let Reason { reason: why } = call.read()?;
     reason(&why)?;
     let mut conn = call.platform().await?;
-    let mut write = Write::begin(call, &mut conn).await?;
+    let write = Write::begin(call, &mut conn).await?;
     let asked = id("kil", now_ms());
     let statement = "INSERT INTO kill_switches (id, reason, asked_by, expires_at) \
         VALUES ($1, $2, $3, now() + make_interval(mins => $4))";
     let params = [text(&asked), text(&why), text(&call.caller.id), int(&CONFIRMED_WITHIN_MINUTES)];
     sql::run(&write.tx, statement, &params).await?;
-    let made = KILL_SWITCH.find(&write.tx, &asked, false).await?;
-    KILL_SWITCH.record(&mut write, "kill_switch.created", None, Some(&made)).await?;
-    write.finish(made.made(call)).await
+    KILL_SWITCH.made(write, &asked, "kill_switch.created").await
 }
 
 /// `POST /v1/kill-switches/{id}/confirm`: everything stops.
 pub async fn confirm(call: &Call) -> Result<Reply, Stop> {
     let mut conn = call.platform().await?;
-    let mut write = Write::begin(call, &mut conn).await?;
+    let write = Write::begin(call, &mut conn).await?;
     let before = KILL_SWITCH.find(&write.tx, call.parameter(0), true).await?;
     if before.json["state"] != "pending" {
         let message = "only what is pending can be confirmed";
@@ -82,9 +80,7 @@ pub async fn confirm(call: &Call) -> Result<Reply, Stop> {
         let details = json!({"permission": "break-glass:update"});
         return Err(write.refuse(Refusal::new(Code::Forbidden, message).with(details)).await);
     }
-    let after = KILL_SWITCH.find(&write.tx, &before.id, false).await?;
-    KILL_SWITCH.record(&mut write, "kill_switch.confirmed", Some(&before), Some(&after)).await?;
-    let reply = write.finish(after.reply()).await?;
+    let reply = KILL_SWITCH.changed(write, &before, "kill_switch.confirmed").await?;
     if !call.is_dry_run {
         tracing::error!(kill_switch = before.id, by = call.caller.id, "everything stops");
     }
@@ -95,9 +91,7 @@ pub async fn confirm(call: &Call) -> Result<Reply, Stop> {
 /// `DELETE /v1/kill-switches/{id}`: decisions go on, unless another is on; it stays to be seen.
 pub async fn end(call: &Call) -> Result<Reply, Stop> {
     let mut conn = call.platform().await?;
-    let mut write = Write::begin(call, &mut conn).await?;
-    let before = KILL_SWITCH.find(&write.tx, call.parameter(0), true).await?;
-    call.match_version(before.version)?;
+    let (mut write, before) = KILL_SWITCH.begin(call, &mut conn).await?;
     let statement = "UPDATE kill_switches SET ended_at = coalesce(ended_at, now()), version = version + 1 \
         WHERE id = $1";
     sql::run(&write.tx, statement, &[text(&before.id)]).await?;

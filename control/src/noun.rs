@@ -106,6 +106,66 @@ impl Noun {
         Ok(self.find(conn, call.parameter(0), false).await?.reply())
     }
 
+    /// Begins a change of the one that the path names: locked, and of the version that the caller knows.
+    ///
+    /// # Errors
+    /// Those of `Write::begin`, `not-found`, `if-match-required`, `version-mismatch`, and those of the database.
+    pub(crate) async fn begin<'c>(
+        &self,
+        call: &'c Call,
+        conn: &'c mut Conn,
+    ) -> Result<(Write<'c>, Object), Stop> {
+        let write = Write::begin(call, conn).await?;
+        let before = self.find(&write.tx, call.parameter(0), true).await?;
+        call.match_version(before.version)?;
+        Ok((write, before))
+    }
+
+    /// Ends a change with one that was made.
+    ///
+    /// # Errors
+    /// Those of the database: then nothing was changed.
+    pub(crate) async fn made(
+        &self,
+        mut write: Write<'_>,
+        id: &str,
+        action: &str,
+    ) -> Result<Reply, Stop> {
+        let made = self.find(&write.tx, id, false).await?;
+        self.record(&mut write, action, None, Some(&made)).await?;
+        let reply = made.made(write.call());
+        write.finish(reply).await
+    }
+
+    /// Ends a change with what one is now.
+    ///
+    /// # Errors
+    /// Those of the database: then nothing was changed.
+    pub(crate) async fn changed(
+        &self,
+        mut write: Write<'_>,
+        before: &Object,
+        action: &str,
+    ) -> Result<Reply, Stop> {
+        let after = self.find(&write.tx, &before.id, false).await?;
+        self.record(&mut write, action, Some(before), Some(&after)).await?;
+        write.finish(after.reply()).await
+    }
+
+    /// Ends a change with nothing where one was.
+    ///
+    /// # Errors
+    /// Those of the database: then nothing was changed.
+    pub(crate) async fn gone(
+        &self,
+        mut write: Write<'_>,
+        before: &Object,
+        action: &str,
+    ) -> Result<Reply, Stop> {
+        self.record(&mut write, action, Some(before), None).await?;
+        write.finish(Reply::empty()).await
+    }
+
     /// Writes down what became of one.
     ///
     /// # Errors

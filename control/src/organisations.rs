@@ -51,7 +51,7 @@ pub async fn create(call: &Call) -> Result<Reply, Stop> {
         return Err(Refusal::invalid("/organisation", expected, "another text").into());
     }
     let mut conn = call.platform().await?;
-    let mut write = Write::begin(call, &mut conn).await?;
+    let write = Write::begin(call, &mut conn).await?;
     for (pointer, statement, value) in [
         ("/issuer", "SELECT FROM identity_providers WHERE issuer = $1 FOR SHARE", &new.issuer),
         (
@@ -72,18 +72,13 @@ pub async fn create(call: &Call) -> Result<Reply, Stop> {
         let message = "this organisation of the issuer is linked already; unlink it first";
         return Err(Refusal::new(Code::AlreadyExists, message).into());
     }
-    let made = ORGANISATION.find(&write.tx, &link, false).await?;
-    ORGANISATION.record(&mut write, "organisation.linked", None, Some(&made)).await?;
-    write.finish(made.made(call)).await
+    ORGANISATION.made(write, &link, "organisation.linked").await
 }
 
 /// `DELETE /v1/organisations/{id}`: its people are refused from the commit on.
 pub async fn delete(call: &Call) -> Result<Reply, Stop> {
     let mut conn = call.platform().await?;
-    let mut write = Write::begin(call, &mut conn).await?;
-    let before = ORGANISATION.find(&write.tx, call.parameter(0), true).await?;
-    call.match_version(before.version)?;
+    let (write, before) = ORGANISATION.begin(call, &mut conn).await?;
     sql::run(&write.tx, "DELETE FROM organisations WHERE id = $1", &[text(&before.id)]).await?;
-    ORGANISATION.record(&mut write, "organisation.unlinked", Some(&before), None).await?;
-    write.finish(Reply::empty()).await
+    ORGANISATION.gone(write, &before, "organisation.unlinked").await
 }

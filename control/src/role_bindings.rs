@@ -73,7 +73,7 @@ pub async fn create(call: &Call) -> Result<Reply, Stop> {
     let new: New = call.read()?;
     let expires_at = expiry(new.expires_at.as_deref())?;
     let mut conn = call.tenant_conn().await?;
-    let mut write = Write::begin(call, &mut conn).await?;
+    let write = Write::begin(call, &mut conn).await?;
     let noun = match new.subject.r#type.as_str() {
         "user" => &USER,
         "group" => &GROUP,
@@ -97,9 +97,7 @@ pub async fn create(call: &Call) -> Result<Reply, Stop> {
     let [kind, subject, role] = params;
     let params = [text(&binding), kind, subject, role, text(&expires_at)];
     sql::run(&write.tx, statement, &params).await?;
-    let made = BINDING.find(&write.tx, &binding, false).await?;
-    BINDING.record(&mut write, "role_binding.created", None, Some(&made)).await?;
-    write.finish(made.made(call)).await
+    BINDING.made(write, &binding, "role_binding.created").await
 }
 
 /// `PATCH T/role-bindings/{id}`: when it ends, null for never. To prolong is to bind.
@@ -107,9 +105,7 @@ pub async fn update(call: &Call) -> Result<Reply, Stop> {
     let patch: Patch = call.read()?;
     let wanted = patch.expires_at;
     let mut conn = call.tenant_conn().await?;
-    let mut write = Write::begin(call, &mut conn).await?;
-    let before = BINDING.find(&write.tx, call.parameter(0), true).await?;
-    call.match_version(before.version)?;
+    let (write, before) = BINDING.begin(call, &mut conn).await?;
     if let Some(wanted) = wanted {
         let expires_at = expiry(wanted.as_deref())?;
         let role = before.json["role"].as_str().unwrap_or_default().to_owned();
@@ -118,20 +114,17 @@ pub async fn update(call: &Call) -> Result<Reply, Stop> {
             updated_at = now() WHERE id = $1";
         sql::run(&write.tx, statement, &[text(&before.id), text(&expires_at)]).await?;
     }
-    let after = BINDING.find(&write.tx, &before.id, false).await?;
-    BINDING.record(&mut write, "role_binding.updated", Some(&before), Some(&after)).await?;
-    write.finish(after.reply()).await
+    BINDING.changed(write, &before, "role_binding.updated").await
 }
 
 /// `DELETE T/role-bindings/{id}`: gone with the commit.
 pub async fn delete(call: &Call) -> Result<Reply, Stop> {
     let mut conn = call.tenant_conn().await?;
-    let mut write = Write::begin(call, &mut conn).await?;
+    let write = Write::begin(call, &mut conn).await?;
     let admins = Admins::before(&write.tx, Level::Tenant).await?;
     let before = BINDING.find(&write.tx, call.parameter(0), true).await?;
     call.match_version(before.version)?;
     sql::run(&write.tx, "DELETE FROM role_bindings WHERE id = $1", &[text(&before.id)]).await?;
     admins.are_left(&write.tx).await?;
-    BINDING.record(&mut write, "role_binding.deleted", Some(&before), None).await?;
-    write.finish(Reply::empty()).await
+    BINDING.gone(write, &before, "role_binding.deleted").await
 }

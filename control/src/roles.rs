@@ -196,7 +196,7 @@ fn check_permissions(call: &Call, permissions: &[String]) -> Result<(), Refusal>
 pub async fn delete(call: &Call) -> Result<Reply, Stop> {
     let name = own_name(call)?;
     let mut conn = call.tenant_conn().await?;
-    let mut write = Write::begin(call, &mut conn).await?;
+    let write = Write::begin(call, &mut conn).await?;
     let before = ROLE.find(&write.tx, name, true).await?;
     call.match_version(before.version)?;
     let used = "SELECT (SELECT count(*) FROM role_bindings WHERE role = $1), \
@@ -211,6 +211,5 @@ pub async fn delete(call: &Call) -> Result<Reply, Stop> {
         return Err(Refusal::new(Code::InUse, message).with(details).into());
     }
     sql::run(&write.tx, "DELETE FROM roles WHERE name = $1", &[text(&name)]).await?;
-    ROLE.record(&mut write, "role.deleted", Some(&before), None).await?;
-    write.finish(Reply::empty()).await
+    ROLE.gone(write, &before, "role.deleted").await
 }

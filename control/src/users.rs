@@ -138,7 +138,7 @@ pub async fn create(call: &Call) -> Result<Reply, Stop> {
     let name = new.display_name.as_ref().unwrap_or(&new.subject);
     let name = display_name(name)?;
     let mut conn = call.tenant_conn().await?;
-    let mut write = Write::begin(call, &mut conn).await?;
+    let write = Write::begin(call, &mut conn).await?;
     let user = id("usr", now_ms());
     let statement = "INSERT INTO users (id, issuer, subject, display_name, email) VALUES ($1, $2, $3, $4, $5) \
         ON CONFLICT (issuer, subject) DO NOTHING";
@@ -148,9 +148,7 @@ pub async fn create(call: &Call) -> Result<Reply, Stop> {
         let message = "this issuer and subject are a user already";
         return Err(Refusal::new(Code::AlreadyExists, message).into());
     }
-    let made = USER.find(&write.tx, &user, false).await?;
-    USER.record(&mut write, "user.created", None, Some(&made)).await?;
-    write.finish(made.made(call)).await
+    USER.made(write, &user, "user.created").await
 }
 
 /// `PATCH T/users/{id}`: from the commit on, one that is disabled is refused.
@@ -201,14 +199,12 @@ async fn sign_out(write: &Write<'_>, user: &Object) -> Result<(), Refusal> {
 /// `POST T/users/{id}/sign-out`: every session ends, every token that was issued before is refused.
 pub async fn sign_out_now(call: &Call) -> Result<Reply, Stop> {
     let mut conn = call.tenant_conn().await?;
-    let mut write = Write::begin(call, &mut conn).await?;
+    let write = Write::begin(call, &mut conn).await?;
     let before = USER.find(&write.tx, call.parameter(0), true).await?;
     let statement = "UPDATE users SET signed_out_at = now(), version = version + 1, updated_at = now() WHERE id = $1";
     sql::run(&write.tx, statement, &[text(&before.id)]).await?;
     sign_out(&write, &before).await?;
-    let after = USER.find(&write.tx, &before.id, false).await?;
-    USER.record(&mut write, "user.signed_out", Some(&before), Some(&after)).await?;
-    write.finish(after.reply()).await
+    USER.changed(write, &before, "user.signed_out").await
 }
 
 /// `DELETE T/users/{id}`: with its memberships, roles and sessions, and the salts of what was digested about it. The audit
