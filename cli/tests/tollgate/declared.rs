@@ -1,6 +1,7 @@
 //! `tollgate export, diff, apply`: a folder becomes what is in force and back; what is somebody else's stays.
 
-use super::{Folder, PROGRAM, ROOT, Up, text};
+use crate::up::Up;
+use crate::{Folder, PROGRAM, ROOT, text};
 use std::process::Command;
 
 /// A line of a shell beside what `up` started; its code, and what it printed.

@@ -1,6 +1,7 @@
 //! `tollgate login` by a browser: a real identity provider, curl as the browser.
 
-use crate::{Folder, PROGRAM, ROOT, Up, free_port, text};
+use crate::up::{Up, free_port};
+use crate::{Folder, PROGRAM, ROOT, text};
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
