@@ -212,8 +212,7 @@ pub(crate) async fn of_tenant(
     let next = epoch.max(floor) + 1;
     let set = "UPDATE tenant_meta SET bundle_epoch = $1, placement_generation = $2";
     sql::run(&tx, set, &[bigint(&next), int(&generation)]).await.map_err(said)?;
-    let end = "UPDATE sessions SET revoked_at = now() WHERE revoked_at IS NULL";
-    sql::run(&tx, end, &[]).await.map_err(said)?;
+    sql::run(&tx, "DELETE FROM sessions", &[]).await.map_err(said)?;
     if keys == Keys::Revoke {
         let revoke = "UPDATE api_keys SET revoked_at = now() WHERE revoked_at IS NULL";
         sql::run(&tx, revoke, &[]).await.map_err(said)?;

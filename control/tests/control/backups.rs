@@ -56,7 +56,17 @@ fn furnished(control: &Control, tenant: &str) -> String {
         let done = control.ask_with(&key, method, &at(path), "if-match: *\r\n", body);
         assert_eq!(done.status, 200, "{path}: {}", done.text);
     }
+    // Somebody is signed in.
+    let session = "SET session_replication_role = replica; \
+        INSERT INTO users (id, issuer, subject, display_name) VALUES ('usr_1', 'i', 's', 'Ada'); \
+        INSERT INTO sessions (id, user_id, hash, expires_at) VALUES ('ses_1', 'usr_1', 'h', now() + interval '1 hour')";
+    inside(control, tenant, session);
     key
+}
+
+fn inside(control: &Control, tenant: &str, statement: &str) -> String {
+    let (database, _) = control.placement(tenant);
+    crate::cluster::psql_in(&control.folder, &database, statement).unwrap()
 }
 
 fn events(control: &Control, tenant: &str, action: &str) -> usize {
@@ -145,6 +155,7 @@ fn is_what_it_was(control: &Control) {
         assert_eq!(bundle.json()["version"]["epoch"], 2, "{}", bundle.text);
         assert_eq!(events(control, tenant, "epoch.begun"), 1);
         assert_eq!(events(control, tenant, "policy.published"), 1);
+        assert_eq!(inside(control, tenant, "SELECT count(*) FROM sessions"), "0", "all have ended");
         // It goes on: changes are audited, numbered, and the chain is one.
         let changed =
             admin(control, "PUT", &at("settings/tenant.currency"), Some(json!({"value": "USD"})));
@@ -155,9 +166,8 @@ fn is_what_it_was(control: &Control) {
     is_whole(control, "/v1/tenants/beta/audit-events/verify");
     is_whole(control, "/v1/audit-events/verify");
     // A change without an event is refused as before: no id of the old cluster's transactions is taken for one of this.
-    let (database, _) = control.placement("acme");
     let old = "SELECT count(*) FROM audit_events WHERE xid::text::bigint > 3 AND at < (SELECT min(at) FROM audit_events WHERE action = 'epoch.begun')";
-    assert_eq!(crate::cluster::psql_in(&control.folder, &database, old).unwrap(), "0");
+    assert_eq!(inside(control, "acme", old), "0");
     control.tenant("another");
 }
 
@@ -222,6 +232,11 @@ fn one_tenant_comes_back_beside_the_others() {
     };
     assert_eq!((there(&old).as_str(), there(&new).as_str()), ("0", "1"));
     assert_eq!(events(&control, "acme", "epoch.begun"), 1);
+    let sessions = "SELECT count(*) FROM sessions";
+    assert_eq!(
+        [inside(&control, "acme", sessions), inside(&control, "beta", sessions)],
+        ["0", "1"]
+    );
     until_numbered(&control);
     is_whole(&control, "/v1/tenants/acme/audit-events/verify");
     is_whole(&control, "/v1/audit-events/verify");
