@@ -115,7 +115,7 @@ enum Command {
     Idp(admin::Arguments<admin::Idp>),
     /// Migrations of the tenants' databases
     Migration(admin::Arguments<admin::Migration>),
-    /// The people of a tenant
+    /// The people of a tenant, or of the platform
     User(admin::Arguments<admin::User>),
     /// Groups of users
     Group(admin::Arguments<admin::Group>),

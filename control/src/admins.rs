@@ -1,5 +1,6 @@
 //! The platform, and each tenant, keeps somebody who administers it.
 
+use crate::call::Call;
 use crate::code::{Code, Refusal};
 use crate::sql::{self, Queries};
 
@@ -22,6 +23,13 @@ const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended('tollgate admi
 pub(crate) enum Level {
     Platform,
     Tenant,
+}
+
+impl Level {
+    /// That of what a call is about.
+    pub(crate) fn of(call: &Call) -> Level {
+        if call.tenant.is_some() { Level::Tenant } else { Level::Platform }
+    }
 }
 
 /// How many there were before a change.

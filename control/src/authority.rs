@@ -21,6 +21,9 @@ pub(crate) const ALWAYS: Permission = "me";
 pub(crate) const TENANT_ROLES: [&str; 5] =
     ["tenant-admin", "auditor", "billing", "member", "service"];
 
+/// Built-in roles of the platform's keys and people.
+pub(crate) const PLATFORM_ROLES: [&str; 2] = ["platform-admin", "auditor"];
+
 /// What a route needs.
 pub type Permission = &'static str;
 
@@ -103,9 +106,9 @@ impl Authority {
         roles
     }
 
-    /// What a built-in role of tenants gives.
-    pub(crate) fn tenant_role(&self, name: &str) -> Option<Vec<&'static str>> {
-        let name = TENANT_ROLES.iter().find(|known| **known == name)?;
+    /// What a built-in role gives, if it is one of these.
+    pub(crate) fn role_of(&self, known: &[&str], name: &str) -> Option<Vec<&'static str>> {
+        let name = known.iter().find(|known| **known == name)?;
         let found = self.roles().into_iter().find(|(known, _)| known == name);
         found.map(|(_, permissions)| permissions)
     }

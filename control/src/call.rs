@@ -5,7 +5,7 @@ use crate::authority::Permitted;
 use crate::code::{Code, Refusal};
 use crate::credential::Caller;
 use crate::placement::{KnownTenant, VerifiedTenant};
-use crate::pools::{Conn, TenantConn};
+use crate::pools::{Conn, Home, TenantConn};
 use crate::routes::Route;
 use crate::service::Service;
 use axum::body::Body;
@@ -154,6 +154,17 @@ impl Call {
             return Ok(conn);
         }
         self.service.pools.tenant(&verified).await
+    }
+
+    /// A connection to where the objects of the path live: those of its tenant, or the platform's.
+    ///
+    /// # Errors
+    /// `tenant-not-ready`, and those of the pool.
+    pub async fn home(&self) -> Result<Home, Refusal> {
+        match self.tenant {
+            None => self.platform().await.map(Home::Platform),
+            Some(_) => self.tenant_conn().await.map(Home::Tenant),
+        }
     }
 
     /// Refuses unless `If-Match` names the version.

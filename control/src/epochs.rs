@@ -144,6 +144,7 @@ pub async fn start(
     let tx = admin.transaction().await.map_err(said)?;
     as_owner(&tx).await?;
     forget_transactions(&tx).await?;
+    sql::run(&tx, "DELETE FROM platform_sessions", &[]).await.map_err(said)?;
     if keys == Keys::Revoke {
         let revoke = "UPDATE platform_api_keys SET revoked_at = now() WHERE revoked_at IS NULL";
         sql::run(&tx, revoke, &[]).await.map_err(said)?;

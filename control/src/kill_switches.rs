@@ -71,12 +71,14 @@ pub async fn confirm(call: &Call) -> Result<Reply, Stop> {
         let details = json!({"state": before.json["state"], "allowed": ["pending"]});
         return Err(write.refuse(Refusal::new(Code::InvalidState, message).with(details)).await);
     }
-    // Two persons: not whoever asks, and no key that was made for this.
+    // Two persons: not whoever asks, and no key or user that was made for this.
     let statement = "UPDATE kill_switches k SET confirmed_by = $2, version = version + 1 WHERE k.id = $1 \
         AND k.asked_by <> $2 AND NOT EXISTS \
-            (SELECT FROM platform_api_keys a WHERE a.id = $2 AND a.created_at >= k.created_at)";
+            (SELECT FROM (SELECT id, created_at FROM platform_api_keys UNION ALL SELECT id, created_at FROM platform_users) a \
+            WHERE a.id = $2 AND a.created_at >= k.created_at)";
     if sql::run(&write.tx, statement, &[text(&before.id), text(&call.caller.id)]).await? == 0 {
-        let message = "a kill switch is confirmed by somebody else, with a key that is older than the question";
+        let message =
+            "a kill switch is confirmed by somebody else, who was known before the question";
         let details = json!({"permission": "break-glass:update"});
         return Err(write.refuse(Refusal::new(Code::Forbidden, message).with(details)).await);
     }

@@ -27,7 +27,7 @@ macro_rules! migrations {
     };
 }
 
-const PLATFORM: &[Migration] = migrations!("platform": "0001_platform" "0002_copies_and_tables" "0003_search" "0004_published_bundles" "0005_audit_chain" "0006_sign_on" "0007_sessions" "0008_offboarding" "0009_retention" "0010_fleet" "0011_clusters" "0012_leaf" "0013_epochs" "0014_passwords" "0015_kill_switches");
+const PLATFORM: &[Migration] = migrations!("platform": "0001_platform" "0002_copies_and_tables" "0003_search" "0004_published_bundles" "0005_audit_chain" "0006_sign_on" "0007_sessions" "0008_offboarding" "0009_retention" "0010_fleet" "0011_clusters" "0012_leaf" "0013_epochs" "0014_passwords" "0015_kill_switches" "0016_people");
 const TENANT: &[Migration] = migrations!("tenant": "0001_tenant" "0002_tables" "0003_search" "0004_configuration" "0005_audit_chain" "0006_people" "0007_sign_on" "0008_sessions" "0009_retention" "0010_erasure" "0011_leaf" "0012_break_glass" "0013_managed_by");
 
 /// The version that a tenant's database should have.

@@ -1,4 +1,4 @@
-//! Organisations of identity providers, each linked to one tenant: where whoever comes from there belongs.
+//! Organisations of identity providers, each linked to one tenant or to the platform: where whoever comes from there belongs.
 
 use crate::call::{Call, Reply};
 use crate::code::{Code, Refusal};
@@ -12,7 +12,7 @@ use serde::Deserialize;
 const ORGANISATION: Noun = Noun {
     name: "organisation",
     columns: "id, version, jsonb_build_object('id', id, 'issuer', issuer, 'organisation', organisation, \
-        'tenant_id', tenant_id, 'version', version, 'created_at', rfc3339(created_at)) AS object",
+        'tenant_id', coalesce(tenant_id, 'platform'), 'version', version, 'created_at', rfc3339(created_at)) AS object",
     from: "FROM organisations",
     id: "id",
     orders: &[Order { name: "created_at", key: Key::Unique("id") }],
@@ -20,6 +20,8 @@ const ORGANISATION: Noun = Noun {
 };
 
 const NAME_BYTES_MAX: usize = 255;
+/// In the place of a tenant, none of which can be called so: the people of the platform.
+const PLATFORM: &str = "platform";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,7 +34,11 @@ struct New {
 /// `GET /v1/organisations`.
 pub async fn list(call: &Call) -> Result<Reply, Stop> {
     let value = |name: &str| call.query.get(name).map(|value| text(value) as Param<'_>);
-    let conditions = vec![("tenant_id = {}", value("tenant_id")), ("issuer = {}", value("issuer"))];
+    let tenant = match call.query.get("tenant_id").map(String::as_str) {
+        Some(PLATFORM) => "tenant_id IS NULL AND {} <> ''",
+        _ => "tenant_id = {}",
+    };
+    let conditions = vec![(tenant, value("tenant_id")), ("issuer = {}", value("issuer"))];
     ORGANISATION.list(call, &call.platform().await?, conditions).await
 }
 
@@ -52,14 +58,13 @@ pub async fn create(call: &Call) -> Result<Reply, Stop> {
     }
     let mut conn = call.platform().await?;
     let write = Write::begin(call, &mut conn).await?;
-    for (pointer, statement, value) in [
-        ("/issuer", "SELECT FROM identity_providers WHERE issuer = $1 FOR SHARE", &new.issuer),
-        (
-            "/tenant_id",
-            "SELECT FROM tenants WHERE id = $1 AND state <> 'destroyed' FOR SHARE",
-            &new.tenant_id,
-        ),
-    ] {
+    let tenant = Some(&new.tenant_id).filter(|tenant| *tenant != PLATFORM);
+    let of_issuer = "SELECT FROM identity_providers WHERE issuer = $1 FOR SHARE";
+    let of_tenant = "SELECT FROM tenants WHERE id = $1 AND state <> 'destroyed' FOR SHARE";
+    let named = tenant.map(|tenant| ("/tenant_id", of_tenant, tenant));
+    for (pointer, statement, value) in
+        [("/issuer", of_issuer, &new.issuer)].into_iter().chain(named)
+    {
         if sql::first(&write.tx, statement, &[text(value)]).await?.is_none() {
             return Err(Refusal::invalid(pointer, "one that is there", value.clone()).into());
         }
@@ -67,7 +72,7 @@ pub async fn create(call: &Call) -> Result<Reply, Stop> {
     let link = id("org", now_ms());
     let statement = "INSERT INTO organisations (id, issuer, organisation, tenant_id) VALUES ($1, $2, $3, $4) \
         ON CONFLICT (issuer, organisation) DO NOTHING";
-    let params = [text(&link), text(&new.issuer), text(&new.organisation), text(&new.tenant_id)];
+    let params = [text(&link), text(&new.issuer), text(&new.organisation), text(&tenant)];
     if sql::run(&write.tx, statement, &params).await? == 0 {
         let message = "this organisation of the issuer is linked already; unlink it first";
         return Err(Refusal::new(Code::AlreadyExists, message).into());

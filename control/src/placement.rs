@@ -134,7 +134,7 @@ impl KnownTenant {
         Ok(known)
     }
 
-    /// The tenant that an issuer's organisation is linked to.
+    /// Where an issuer's organisation is linked to: nowhere, to the platform (`Some(None)`), or to a tenant.
     ///
     /// # Errors
     /// Those of the database.
@@ -142,12 +142,16 @@ impl KnownTenant {
         platform: &impl Queries,
         issuer: &str,
         organisation: &str,
-    ) -> Result<Option<KnownTenant>, tokio_postgres::Error> {
+    ) -> Result<Option<Option<KnownTenant>>, tokio_postgres::Error> {
         let statement = format!(
             "{KNOWN} JOIN organisations o ON o.tenant_id = t.id WHERE o.issuer = $1 AND o.organisation = $2"
         );
         let params = [text(&issuer), text(&organisation)];
-        Ok(sql::first(platform, &statement, &params).await?.map(|row| KnownTenant::of(&row)))
+        if let Some(row) = sql::first(platform, &statement, &params).await? {
+            return Ok(Some(Some(KnownTenant::of(&row))));
+        }
+        let statement = "SELECT FROM organisations WHERE issuer = $1 AND organisation = $2 AND tenant_id IS NULL";
+        Ok(sql::first(platform, statement, &params).await?.map(|_| None))
     }
 
     fn of(row: &Row) -> KnownTenant {

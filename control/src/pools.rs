@@ -11,7 +11,7 @@ mod conn;
 mod pool;
 mod session;
 
-pub use conn::{Conn, TenantConn};
+pub use conn::{Conn, Home, TenantConn};
 pub use session::Tx;
 
 use crate::code::{Code, Refusal};

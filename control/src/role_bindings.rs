@@ -1,4 +1,4 @@
-//! Role bindings: which user or group of a tenant has which role, and until when.
+//! Role bindings: which user or group of a tenant, or user of the platform, has which role, and until when.
 
 use crate::admins::{Admins, Level};
 use crate::call::{Call, Reply};
@@ -60,27 +60,30 @@ fn expiry(value: Option<&str>) -> Result<Option<String>, Refusal> {
 pub async fn list(call: &Call) -> Result<Reply, Stop> {
     let value = |name: &str| call.query.get(name).map(|value| text(value) as Param<'_>);
     let conditions = vec![("subject_id = {}", value("subject")), ("role = {}", value("role"))];
-    BINDING.list(call, &*call.tenant_conn().await?, conditions).await
+    BINDING.list(call, &*call.home().await?, conditions).await
 }
 
 /// `GET T/role-bindings/{id}`.
 pub async fn show(call: &Call) -> Result<Reply, Stop> {
-    BINDING.show(call, &*call.tenant_conn().await?).await
+    BINDING.show(call, &*call.home().await?).await
 }
 
 /// `POST T/role-bindings`: in force with the commit; nobody binds what they do not hold.
 pub async fn create(call: &Call) -> Result<Reply, Stop> {
     let new: New = call.read()?;
     let expires_at = expiry(new.expires_at.as_deref())?;
-    let mut conn = call.tenant_conn().await?;
+    let mut conn = call.home().await?;
     let write = Write::begin(call, &mut conn).await?;
     let noun = match new.subject.r#type.as_str() {
         "user" => &USER,
-        "group" => &GROUP,
-        other => return Err(Refusal::invalid("/subject/type", "user or group", other).into()),
+        "group" if call.tenant.is_some() => &GROUP,
+        other => {
+            let expected = if call.tenant.is_some() { "user or group" } else { "user" };
+            return Err(Refusal::invalid("/subject/type", expected, other).into());
+        }
     };
     if noun.maybe(&write.tx, &new.subject.id, true).await?.is_none() {
-        let expected = format!("the id of a {} of the tenant", noun.name);
+        let expected = format!("the id of a {} that is there", noun.name);
         return Err(Refusal::invalid("/subject/id", &expected, new.subject.id).into());
     }
     within(call, &Grant::of(call, &write.tx, new.role.clone()).await?)?;
@@ -104,7 +107,7 @@ pub async fn create(call: &Call) -> Result<Reply, Stop> {
 pub async fn update(call: &Call) -> Result<Reply, Stop> {
     let patch: Patch = call.read()?;
     let wanted = patch.expires_at;
-    let mut conn = call.tenant_conn().await?;
+    let mut conn = call.home().await?;
     let (write, before) = BINDING.begin(call, &mut conn).await?;
     if let Some(wanted) = wanted {
         let expires_at = expiry(wanted.as_deref())?;
@@ -119,9 +122,9 @@ pub async fn update(call: &Call) -> Result<Reply, Stop> {
 
 /// `DELETE T/role-bindings/{id}`: gone with the commit.
 pub async fn delete(call: &Call) -> Result<Reply, Stop> {
-    let mut conn = call.tenant_conn().await?;
+    let mut conn = call.home().await?;
     let write = Write::begin(call, &mut conn).await?;
-    let admins = Admins::before(&write.tx, Level::Tenant).await?;
+    let admins = Admins::before(&write.tx, Level::of(call)).await?;
     let before = BINDING.find(&write.tx, call.parameter(0), true).await?;
     call.match_version(before.version)?;
     sql::run(&write.tx, "DELETE FROM role_bindings WHERE id = $1", &[text(&before.id)]).await?;

@@ -3,6 +3,7 @@
 //! A role of a tenant's own is never wider than who wrote it, and whoever binds a role, or adds a member to a group
 //! that has it, holds all of its permissions. What a role gives is read with the credential of each call.
 
+use crate::authority::{PLATFORM_ROLES, TENANT_ROLES};
 use crate::call::{Call, Reply};
 use crate::code::{Code, Refusal};
 use crate::noun::{Noun, Object};
@@ -36,7 +37,7 @@ pub(crate) struct Grant {
 }
 
 impl Grant {
-    /// A role that people of the tenant can have.
+    /// A role that people of the tenant, or of the platform, can have.
     ///
     /// # Errors
     /// `invalid` if there is no such role, and those of the database.
@@ -46,9 +47,13 @@ impl Grant {
         role: String,
     ) -> Result<Grant, Refusal> {
         let authority = &call.service.authority;
-        if let Some(permissions) = authority.tenant_role(&role).filter(|_| role != "service") {
+        let known: &[&str] = if call.tenant.is_some() { &TENANT_ROLES } else { &PLATFORM_ROLES };
+        if let Some(permissions) = authority.role_of(known, &role).filter(|_| role != "service") {
             let permissions = permissions.into_iter().map(str::to_owned).collect();
             return Ok(Grant { role, permissions });
+        }
+        if call.tenant.is_none() {
+            return Err(Refusal::invalid("/role", &PLATFORM_ROLES.join(" or "), role));
         }
         let own = "SELECT permissions FROM roles WHERE name = $1";
         match sql::first(client, own, &[text(&role)]).await? {
@@ -68,7 +73,8 @@ pub(crate) fn within(call: &Call, grant: &Grant) -> Result<(), Refusal> {
     let authority = &call.service.authority;
     let tenant = call.tenant.as_ref().map(|tenant| tenant.id.as_str());
     let lacking = grant.permissions.iter().find(|permission| {
-        authority.is_for_tenants(permission) && !authority.may(&call.caller, permission, tenant)
+        let is_meant = tenant.is_none() || authority.is_for_tenants(permission);
+        is_meant && !authority.may(&call.caller, permission, tenant)
     });
     match lacking {
         None => Ok(()),
@@ -97,8 +103,7 @@ pub async fn built_ins(call: &Call) -> Result<Reply, Stop> {
 pub async fn list(call: &Call) -> Result<Reply, Stop> {
     let page = Page::read(call)?;
     let authority = &call.service.authority;
-    let known =
-        authority.roles().into_iter().filter(|(name, _)| authority.tenant_role(name).is_some());
+    let known = authority.roles().into_iter().filter(|(name, _)| TENANT_ROLES.contains(name));
     let mut roles: Vec<(String, Json)> =
         known.map(|(name, all)| (name.to_owned(), built_in(name, &all))).collect();
     let statement = format!("SELECT {} {}", ROLE.columns, ROLE.from);
@@ -110,7 +115,7 @@ pub async fn list(call: &Call) -> Result<Reply, Stop> {
 /// `GET T/roles/{name}`.
 pub async fn show(call: &Call) -> Result<Reply, Stop> {
     let name = call.parameter(0);
-    match call.service.authority.tenant_role(name) {
+    match call.service.authority.role_of(&TENANT_ROLES, name) {
         Some(permissions) => Ok(Reply::ok(built_in(name, &permissions)).etag(0)),
         None => ROLE.show(call, &*call.tenant_conn().await?).await,
     }

@@ -287,6 +287,28 @@ routes! {
         "Go on" [] {} - => 200 "Migration" | InvalidState;
     GET "/v1/sidecars" ["sidecar:read"] Platform Active sidecars::list:
         "Sidecars that follow this control plane" [] {"created_at"} - => 200 "SidecarList";
+    GET "/v1/users" ["user:read"] Platform Active users::list:
+        "People of the platform" ["state" "search"] {"created_at" "display_name"} - => 200 "UserList";
+    POST "/v1/users" ["user:create"] Platform Active users::create:
+        "Let somebody of the platform sign in" [] {} "NewUser" => 201 "User" | AlreadyExists;
+    GET "/v1/users/{id}" ["user:read"] Platform Active users::show:
+        "One of them" [] {} - => 200 "User";
+    PATCH "/v1/users/{id}" ["user:update"] Platform Active users::update:
+        "Change a name or address, disable or enable" [] {} "UserPatch" => 200 "User" | LastAdmin;
+    DELETE "/v1/users/{id}" ["user:delete"] Platform Active users::delete:
+        "Remove somebody with what is bound to them" [] {} - => 204 "" | LastAdmin;
+    POST "/v1/users/{id}/sign-out" ["user:update"] Platform Active users::sign_out_now:
+        "End somebody's sessions; tokens issued before are refused" [] {} - => 200 "User";
+    GET "/v1/role-bindings" ["role-binding:read"] Platform Active role_bindings::list:
+        "Who of the platform has which role" ["subject" "role" "search"] {"created_at"} - => 200 "RoleBindingList";
+    POST "/v1/role-bindings" ["role-binding:create"] Platform Active role_bindings::create:
+        "Give somebody of the platform a role" [] {} "NewRoleBinding" => 201 "RoleBinding" | AlreadyExists RoleTooWide;
+    GET "/v1/role-bindings/{id}" ["role-binding:read"] Platform Active role_bindings::show:
+        "One role binding" [] {} - => 200 "RoleBinding";
+    PATCH "/v1/role-bindings/{id}" ["role-binding:update"] Platform Active role_bindings::update:
+        "Change when a role ends" [] {} "RoleBindingPatch" => 200 "RoleBinding" | RoleTooWide;
+    DELETE "/v1/role-bindings/{id}" ["role-binding:delete"] Platform Active role_bindings::delete:
+        "Take a role away; at once" [] {} - => 204 "" | LastAdmin;
     GET "/v1/tenants/{tenant_id}/users" ["user:read"] Tenant Active users::list:
         "All users" ["state" "search"] {"created_at" "display_name"} - => 200 "UserList";
     POST "/v1/tenants/{tenant_id}/users" ["user:create"] Tenant Active users::create:

@@ -2,7 +2,7 @@
 //!
 //! A token is a JWT (RFC 7519) that an identity provider signed for this API. `token` holds it against its issuer's
 //! keys (`keys`), `claims` reads from it who it is and for which organisation, `people` finds or makes the user in the
-//! database of the tenant that the organisation is linked to. Nothing about a token outlives its call: providers, links,
+//! database of the tenant that the organisation is linked to, or finds it among the people of the platform. Nothing about a token outlives its call: providers, links,
 //! users and roles are read anew, so that what is taken away is gone with the next call. Keys of issuers alone are kept.
 //! A browser signs in by `browser` (code and PKCE) and has a `session` then; `signed_out` is whom a provider signed out.
 //! To add a shape of claims: a variant of `provider::Kind`, its arm in `claims::organisations`, rows in its tests.
@@ -71,6 +71,7 @@ reasons! {
     StepUp "step-up" StepUpRequired "this needs a stronger authentication; sign in with one of `acr_values`",
     AmbiguousTenant "ambiguous-tenant" AmbiguousTenant "this token is for several organisations; ask for one for a single one",
     NoTenant "no-tenant" NoTenant "no tenant is linked to this token's organisation",
+    NoUser "no-user" NoTenant "nobody of this name is known there; an administrator makes the user first",
     State "state" Unauthenticated "this sign-in was not begun in this browser, or longer ago than 10 minutes; begin again",
     Provider "provider" Unauthenticated "the identity provider did not sign you in; begin again",
 }
@@ -121,7 +122,7 @@ async fn verified<'u>(
     Ok(rules.verify(unverified, &key, now_ms())?)
 }
 
-/// The user behind an identity, in the tenant that its organisation is linked to.
+/// The user behind an identity, in the tenant that its organisation is linked to, or of the platform.
 async fn signed_in(
     service: &Service,
     provider: &Provider,

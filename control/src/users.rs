@@ -1,6 +1,6 @@
-//! People of a tenant: who they are to their identity provider, and whether they may act.
+//! People of a tenant, or of the platform: who they are to their identity provider, and whether they may act.
 //!
-//! A user is one (issuer, subject); everything that names a person is in the tenant's own database.
+//! A user is one (issuer, subject); everything that names a person of a tenant is in the tenant's own database.
 
 use crate::admins::{Admins, Level};
 use crate::audit;
@@ -94,12 +94,12 @@ fn email(value: Option<&str>) -> Result<(), Refusal> {
 pub async fn list(call: &Call) -> Result<Reply, Stop> {
     let state = call.one_of("state", &STATES)?;
     let filter = state.as_ref().map(|state| text(state) as Param<'_>);
-    USER.list(call, &*call.tenant_conn().await?, vec![("state = {}", filter)]).await
+    USER.list(call, &*call.home().await?, vec![("state = {}", filter)]).await
 }
 
 /// `GET T/users/{id}`.
 pub async fn show(call: &Call) -> Result<Reply, Stop> {
-    USER.show(call, &*call.tenant_conn().await?).await
+    USER.show(call, &*call.home().await?).await
 }
 
 /// `GET T/users/{id}/export`: what a person may ask for (GDPR, article 15), as far as the control plane knows it.
@@ -137,7 +137,7 @@ pub async fn create(call: &Call) -> Result<Reply, Stop> {
     email(new.email.as_deref())?;
     let name = new.display_name.as_ref().unwrap_or(&new.subject);
     let name = display_name(name)?;
-    let mut conn = call.tenant_conn().await?;
+    let mut conn = call.home().await?;
     let write = Write::begin(call, &mut conn).await?;
     let user = id("usr", now_ms());
     let statement = "INSERT INTO users (id, issuer, subject, display_name, email) VALUES ($1, $2, $3, $4, $5) \
@@ -161,9 +161,9 @@ pub async fn update(call: &Call) -> Result<Reply, Stop> {
     if let Some(state) = patch.state.as_deref().filter(|state| !STATES.contains(state)) {
         return Err(Refusal::invalid("/state", "active or disabled", state).into());
     }
-    let mut conn = call.tenant_conn().await?;
+    let mut conn = call.home().await?;
     let mut write = Write::begin(call, &mut conn).await?;
-    let admins = Admins::before(&write.tx, Level::Tenant).await?;
+    let admins = Admins::before(&write.tx, Level::of(call)).await?;
     let before = USER.find(&write.tx, call.parameter(0), true).await?;
     call.match_version(before.version)?;
     let keeps = patch.email.is_none();
@@ -198,7 +198,7 @@ async fn sign_out(write: &Write<'_>, user: &Object) -> Result<(), Refusal> {
 
 /// `POST T/users/{id}/sign-out`: every session ends, every token that was issued before is refused.
 pub async fn sign_out_now(call: &Call) -> Result<Reply, Stop> {
-    let mut conn = call.tenant_conn().await?;
+    let mut conn = call.home().await?;
     let write = Write::begin(call, &mut conn).await?;
     let before = USER.find(&write.tx, call.parameter(0), true).await?;
     let statement = "UPDATE users SET signed_out_at = now(), version = version + 1, updated_at = now() WHERE id = $1";
@@ -210,14 +210,17 @@ pub async fn sign_out_now(call: &Call) -> Result<Reply, Stop> {
 /// `DELETE T/users/{id}`: with its memberships, roles and sessions, and the salts of what was digested about it. The audit
 /// log keeps an id that names nobody any more.
 pub async fn delete(call: &Call) -> Result<Reply, Stop> {
-    let mut conn = call.tenant_conn().await?;
+    let mut conn = call.home().await?;
     let mut write = Write::begin(call, &mut conn).await?;
-    let admins = Admins::before(&write.tx, Level::Tenant).await?;
+    let admins = Admins::before(&write.tx, Level::of(call)).await?;
     let before = USER.find(&write.tx, call.parameter(0), true).await?;
     call.match_version(before.version)?;
     sign_out(&write, &before).await?;
+    if call.tenant.is_some() {
+        let member = "DELETE FROM group_members WHERE user_id = $1";
+        sql::run(&write.tx, member, &[text(&before.id)]).await?;
+    }
     for statement in [
-        "DELETE FROM group_members WHERE user_id = $1",
         "DELETE FROM role_bindings WHERE subject_type = 'user' AND subject_id = $1",
         "DELETE FROM users WHERE id = $1",
     ] {

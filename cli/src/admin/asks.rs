@@ -43,6 +43,7 @@ macro_rules! at {
         }
     };
 }
+pub(super) use at;
 
 impl Asks for Tenant {
     fn ask(&self, _tenant: Option<&str>) -> Result<Ask, (Exit, String)> {

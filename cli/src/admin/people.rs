@@ -1,6 +1,7 @@
-//! Users, groups, roles, role bindings and the access list of a tenant, as they are typed and as calls.
+//! Users, groups, roles, role bindings and the access list of a tenant, as they are typed and as calls; users and role
+//! bindings of the platform too.
 
-use super::asks::{Ask, Asks, own};
+use super::asks::{Ask, Asks, at, own};
 use super::commands::Wanted;
 use crate::api::calls;
 use crate::exit::Exit;
@@ -170,23 +171,20 @@ pub(crate) enum Access {
 
 impl Asks for User {
     fn ask(&self, tenant: Option<&str>) -> Result<Ask, (Exit, String)> {
-        let tenant = own(tenant)?;
-        let change = |id: &str, state: &str| {
-            let body = calls::UserPatch { state: Some(state), ..Default::default() };
-            calls::patch_tenants_tenant_id_users_id(tenant, id, &body)
+        let change = |id: &str, body: &calls::UserPatch<'_>| at!(tenant, patch_tenants_tenant_id_users_id or patch_users_id, (id, body));
+        let turn = |id: &str, state: &str| {
+            change(id, &calls::UserPatch { state: Some(state), ..Default::default() })
         };
         let call = match self {
             User::Create { issuer, subject, display_name, email } => {
                 let email = email.as_ref().map(|email| json!(email));
-                calls::post_tenants_tenant_id_users(
-                    tenant,
-                    &calls::NewUser {
-                        issuer,
-                        subject,
-                        display_name: display_name.as_deref(),
-                        email: email.as_ref(),
-                    },
-                )
+                let body = calls::NewUser {
+                    issuer,
+                    subject,
+                    display_name: display_name.as_deref(),
+                    email: email.as_ref(),
+                };
+                at!(tenant, post_tenants_tenant_id_users or post_users, (&body))
             }
             User::List { state, wanted } => {
                 let query = calls::UserQuery {
@@ -195,9 +193,9 @@ impl Asks for User {
                     sort: wanted.sort.as_deref(),
                     ..Default::default()
                 };
-                calls::get_tenants_tenant_id_users(tenant, &query)
+                at!(tenant, get_tenants_tenant_id_users or get_users, (&query))
             }
-            User::Show { id } => calls::get_tenants_tenant_id_users_id(tenant, id),
+            User::Show { id } => at!(tenant, get_tenants_tenant_id_users_id or get_users_id, (id)),
             User::Update { id, display_name, email } => {
                 let empty_is_null =
                     |email: &String| if email.is_empty() { Json::Null } else { json!(email) };
@@ -207,11 +205,13 @@ impl Asks for User {
                     email: email.as_ref(),
                     state: None,
                 };
-                calls::patch_tenants_tenant_id_users_id(tenant, id, &body)
+                change(id, &body)
             }
-            User::Disable { id } => change(id, "disabled"),
-            User::Enable { id } => change(id, "active"),
-            User::Delete { id } => calls::delete_tenants_tenant_id_users_id(tenant, id),
+            User::Disable { id } => turn(id, "disabled"),
+            User::Enable { id } => turn(id, "active"),
+            User::Delete { id } => {
+                at!(tenant, delete_tenants_tenant_id_users_id or delete_users_id, (id))
+            }
         };
         Ok(Ask { call, columns: USERS })
     }
@@ -286,7 +286,6 @@ impl Asks for Role {
 
 impl Asks for Binding {
     fn ask(&self, tenant: Option<&str>) -> Result<Ask, (Exit, String)> {
-        let tenant = own(tenant)?;
         let call = match self {
             Binding::Create { r#type, id, role, expires_at } => {
                 let kind = match r#type {
@@ -301,7 +300,7 @@ impl Asks for Binding {
                     role,
                     expires_at: expires_at.as_ref(),
                 };
-                calls::post_tenants_tenant_id_role_bindings(tenant, &body)
+                at!(tenant, post_tenants_tenant_id_role_bindings or post_role_bindings, (&body))
             }
             Binding::List { subject, role } => {
                 let query = calls::RoleBindingQuery {
@@ -309,15 +308,19 @@ impl Asks for Binding {
                     role: role.as_deref(),
                     ..Default::default()
                 };
-                calls::get_tenants_tenant_id_role_bindings(tenant, &query)
+                at!(tenant, get_tenants_tenant_id_role_bindings or get_role_bindings, (&query))
             }
-            Binding::Show { id } => calls::get_tenants_tenant_id_role_bindings_id(tenant, id),
+            Binding::Show { id } => {
+                at!(tenant, get_tenants_tenant_id_role_bindings_id or get_role_bindings_id, (id))
+            }
             Binding::Update { id, expires_at } => {
                 let expires_at = json!(expires_at);
                 let body = calls::RoleBindingPatch { expires_at: Some(&expires_at) };
-                calls::patch_tenants_tenant_id_role_bindings_id(tenant, id, &body)
+                at!(tenant, patch_tenants_tenant_id_role_bindings_id or patch_role_bindings_id, (id, &body))
             }
-            Binding::Delete { id } => calls::delete_tenants_tenant_id_role_bindings_id(tenant, id),
+            Binding::Delete { id } => {
+                at!(tenant, delete_tenants_tenant_id_role_bindings_id or delete_role_bindings_id, (id))
+            }
         };
         Ok(Ask { call, columns: BINDINGS })
     }

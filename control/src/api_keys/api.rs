@@ -8,48 +8,19 @@ use crate::audit::Event;
 use crate::call::{Call, Reply};
 use crate::code::{Code, Refusal};
 use crate::page::Page;
-use crate::pools::{Conn, TenantConn};
+use crate::pools::Home;
 use crate::random::{id, now_ms};
 use crate::settings;
 use crate::write::{Stop, Write};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
-use std::ops::{Deref, DerefMut};
 
 const OVERLAP_SECONDS_MAX: i64 = 604_800;
 
-/// The connection to where the keys of a route live.
-enum Home {
-    Platform(Conn),
-    Tenant(TenantConn),
-}
-
-impl Deref for Home {
-    type Target = Conn;
-
-    fn deref(&self) -> &Conn {
-        match self {
-            Home::Platform(conn) => conn,
-            Home::Tenant(conn) => conn,
-        }
-    }
-}
-
-impl DerefMut for Home {
-    fn deref_mut(&mut self) -> &mut Conn {
-        match self {
-            Home::Platform(conn) => conn,
-            Home::Tenant(conn) => conn,
-        }
-    }
-}
-
 async fn home(call: &Call) -> Result<(Home, Table), Refusal> {
-    match call.tenant {
-        None => Ok((Home::Platform(call.platform().await?), Table::Platform)),
-        Some(_) => Ok((Home::Tenant(call.tenant_conn().await?), Table::Tenant)),
-    }
+    let table = if call.tenant.is_some() { Table::Tenant } else { Table::Platform };
+    Ok((call.home().await?, table))
 }
 
 #[derive(Deserialize)]

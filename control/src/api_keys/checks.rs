@@ -1,14 +1,13 @@
 //! What a new key may be: its name, its roles and scopes, how old it may get.
 
 use super::store::Table;
-use crate::authority::TENANT_ROLES;
+use crate::authority::{PLATFORM_ROLES, TENANT_ROLES};
 use crate::call::Call;
 use crate::code::Refusal;
 use crate::planted::planted;
 use crate::sql::{Queries, texts};
 use jiff::Timestamp;
 
-const PLATFORM_ROLES: [&str; 2] = ["platform-admin", "auditor"];
 const NAME_CHARS_MAX: usize = 100;
 const SCOPES_MAX: usize = 64;
 

@@ -102,6 +102,33 @@ impl DerefMut for TenantConn {
     }
 }
 
+/// A connection to where an object lives: the platform's database, or a tenant's.
+#[allow(missing_debug_implementations, reason = "holds a client")]
+pub enum Home {
+    Platform(Conn),
+    Tenant(TenantConn),
+}
+
+impl Deref for Home {
+    type Target = Conn;
+
+    fn deref(&self) -> &Conn {
+        match self {
+            Home::Platform(conn) => conn,
+            Home::Tenant(conn) => conn,
+        }
+    }
+}
+
+impl DerefMut for Home {
+    fn deref_mut(&mut self) -> &mut Conn {
+        match self {
+            Home::Platform(conn) => conn,
+            Home::Tenant(conn) => conn,
+        }
+    }
+}
+
 impl Drop for Conn {
     fn drop(&mut self) {
         let session = self.session.take().filter(|session| !session.client.is_closed());

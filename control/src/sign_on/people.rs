@@ -1,4 +1,5 @@
-//! The user behind an identity, in the tenant's own database: found, or made at the first sign-in.
+//! The user behind an identity, in the tenant's own database: found, or made at the first sign-in. Those of the platform are
+//! found alone, and what they may do no token says.
 
 use super::Reason;
 use super::claims::Identity;
@@ -7,7 +8,7 @@ use crate::audit::Origin;
 use crate::code::Refusal;
 use crate::credential::{Caller, CallerKind, Known, Owner, SignedIn};
 use crate::placement::KnownTenant;
-use crate::pools::TenantConn;
+use crate::pools::Home;
 use crate::random::{id, now_ms};
 use crate::service::Service;
 use crate::sql::{self, bigint, text, texts};
@@ -27,24 +28,28 @@ pub(super) async fn known(
     service: &Service,
     provider: &Provider,
     identity: &Identity,
-    tenant: KnownTenant,
+    tenant: Option<KnownTenant>,
 ) -> Result<Known, Refusal> {
-    // Of one that has no database the state is all that is said.
-    let Some(verified) = tenant.for_key() else {
-        let caller = caller(identity, &tenant, String::new(), Vec::new(), Vec::new());
-        return Ok(Known { caller, own_tenant: Some(tenant), conn: None, is_session: false });
+    let verified = tenant.as_ref().map(KnownTenant::for_key);
+    let mut home = match verified {
+        None => Home::Platform(service.pools.platform().await?),
+        Some(Some(verified)) => Home::Tenant(service.pools.tenant(&verified).await?),
+        // Of one that has no database the state is all that is said.
+        Some(None) => {
+            let caller = caller(identity, tenant.as_ref(), String::new(), Vec::new(), Vec::new());
+            return Ok(Known { caller, own_tenant: tenant, conn: None, is_session: false });
+        }
     };
-    let mut conn = service.pools.tenant(&verified).await?;
-    let row = match find(&conn, provider, identity).await? {
-        Some(row) => row,
-        None if !provider.just_in_time => return Err(Reason::NoTenant.into()),
-        None => {
-            make(&mut conn, provider, identity, &tenant.id).await?;
+    let row = match (find(&home, provider, identity).await?, &tenant) {
+        (Some(row), _) => row,
+        (None, Some(tenant)) if provider.just_in_time => {
+            make(&mut home, provider, identity, &tenant.id).await?;
             service.noted.note(Some(&tenant.id));
-            find(&conn, provider, identity)
+            find(&home, provider, identity)
                 .await?
                 .ok_or_else(|| Refusal::internal("a user that was made is not there"))?
         }
+        (None, _) => return Err(Reason::NoUser.into()),
     };
     if row.get::<_, String>("state") != "active" {
         return Err(Reason::Disabled.into());
@@ -60,16 +65,20 @@ pub(super) async fn known(
     let user: String = row.get("id");
     if row.get("is_to_note") {
         let used = "UPDATE users SET last_used_at = now() WHERE id = $1";
-        sql::run(&*conn, used, &[text(&user)]).await?;
+        sql::run(&*home, used, &[text(&user)]).await?;
     }
-    let mut caller = caller(identity, &tenant, user, row.get("roles"), row.get("grants"));
+    let mut caller = caller(identity, tenant.as_ref(), user, row.get("roles"), row.get("grants"));
     caller.name = row.get("display_name");
-    Ok(Known { caller, own_tenant: Some(tenant), conn: Some(conn), is_session: false })
+    let conn = match home {
+        Home::Tenant(conn) => Some(conn),
+        Home::Platform(_) => None,
+    };
+    Ok(Known { caller, own_tenant: tenant, conn, is_session: false })
 }
 
 fn caller(
     identity: &Identity,
-    tenant: &KnownTenant,
+    tenant: Option<&KnownTenant>,
     id: String,
     roles: Vec<String>,
     grants: Vec<String>,
@@ -79,7 +88,7 @@ fn caller(
         kind: CallerKind::User,
         id,
         name: identity.display_name.clone(),
-        owner: Owner::Tenant(tenant.id.clone()),
+        owner: tenant.map_or(Owner::Platform, |tenant| Owner::Tenant(tenant.id.clone())),
         roles,
         scopes: Vec::new(),
         grants,
@@ -92,29 +101,29 @@ fn caller(
 }
 
 async fn find(
-    conn: &TenantConn,
+    home: &Home,
     provider: &Provider,
     identity: &Identity,
 ) -> Result<Option<Row>, Refusal> {
+    let roles: &[String] = match home {
+        Home::Tenant(_) => &identity.roles,
+        Home::Platform(_) => &[],
+    };
     // A token that does not say when it was issued is older than any signing out.
     let issued_at = identity.issued_at.unwrap_or(0);
-    let params = [
-        text(&provider.issuer),
-        text(&identity.subject),
-        texts(&identity.roles),
-        bigint(&issued_at),
-    ];
-    Ok(sql::first(&**conn, FIND, &params).await?)
+    let params =
+        [text(&provider.issuer), text(&identity.subject), texts(&roles), bigint(&issued_at)];
+    Ok(sql::first(&**home, FIND, &params).await?)
 }
 
 /// Makes the user; somebody else may have done it at the same time.
 async fn make(
-    conn: &mut TenantConn,
+    home: &mut Home,
     provider: &Provider,
     identity: &Identity,
     tenant: &str,
 ) -> Result<(), Refusal> {
-    let tx = conn.begin().await?;
+    let tx = home.begin().await?;
     let user = id("usr", now_ms());
     let statement = "INSERT INTO users (id, issuer, subject, display_name, email) VALUES ($1, $2, $3, $4, $5) \
         ON CONFLICT (issuer, subject) DO NOTHING";

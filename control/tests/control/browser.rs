@@ -553,3 +553,58 @@ fn with(mut object: Json, changed: &Json) -> Json {
     }
     object
 }
+
+#[test]
+fn people_of_the_platform_have_sessions_of_their_own() {
+    let world = World::new();
+    let port = world.control.port;
+    let link = json!({"issuer": world.oidc.url(), "organisation": "ops", "tenant_id": "platform"});
+    let link = world.platform("POST", "/v1/organisations", link).json();
+    let login = "/v1/auth/login?organisation=ops";
+    let claims =
+        json!({"organization": {"ops": {"roles": ["admin"]}, "acme-org": {"roles": ["admin"]}}});
+    let sign_in = || {
+        let mut browser = Browser::default();
+        let back = world.way_back(&mut browser, login, "root", &claims, "");
+        let answer = world.come_back(&mut browser, &back);
+        (browser, answer)
+    };
+    is_refused(&sign_in().1, 403, "no-tenant");
+    let user = json!({"issuer": world.oidc.url(), "subject": "root", "display_name": "Root"});
+    let user = world.platform("POST", "/v1/users", user).json();
+    let binding = json!({"subject": {"type": "user", "id": user["id"]}, "role": "auditor"});
+    assert_eq!(world.platform("POST", "/v1/role-bindings", binding).status, 201);
+    let (browser, answer) = sign_in();
+    assert_eq!(answer.status, 303, "{}\n{}", answer.text, world.control.log());
+    let me = world.get(&browser, "/v1/me").json();
+    assert_eq!(
+        (&me["subject"]["id"], &me["tenant"], &me["roles"]),
+        (&user["id"], &Json::Null, &json!(["auditor"]))
+    );
+    assert_eq!(world.get(&browser, "/v1/tenants").json()["data"].as_array().unwrap().len(), 2);
+    // The same person in a tenant is another session.
+    let (other, tenants) = (world.signed_in("root", &alice()), "/v1/tenants/acme/users");
+    assert_eq!(world.get(&other, "/v1/me").json()["tenant"], "acme");
+    is_refused(&world.get(&other, "/v1/clusters"), 403, "forbidden");
+    assert_eq!(world.get(&other, tenants).status, 200);
+    // It ends by signing out here, by being disabled, and with the link.
+    let own = format!("origin: http://127.0.0.1:{port}\r\n");
+    let mut leaving = browser.clone();
+    assert_eq!(leaving.send(port, "POST", "/v1/auth/logout", &own, "").status, 200);
+    is_refused(&world.get(&browser, "/v1/me"), 401, "unauthenticated");
+    let events = world.platform("GET", "/v1/audit-events?resource=session", Json::Null).json();
+    let actions: Vec<&Json> =
+        events["data"].as_array().unwrap().iter().map(|event| &event["action"]).collect();
+    assert_eq!(actions, ["session.created", "session.ended"]);
+    let (browser, _) = sign_in();
+    assert_eq!(world.get(&browser, "/v1/me").status, 200);
+    let path = format!("/v1/users/{}", user["id"].as_str().unwrap());
+    assert_eq!(world.platform("PATCH", &path, json!({"state": "disabled"})).status, 200);
+    is_refused(&world.get(&browser, "/v1/me"), 401, "unauthenticated");
+    assert_eq!(world.platform("PATCH", &path, json!({"state": "active"})).status, 200);
+    let (browser, _) = sign_in();
+    let link = format!("/v1/organisations/{}", link["id"].as_str().unwrap());
+    assert_eq!(world.platform("DELETE", &link, Json::Null).status, 204);
+    is_refused(&world.get(&browser, "/v1/me"), 403, "no-tenant");
+    assert_eq!(world.get(&other, "/v1/me").status, 200);
+}

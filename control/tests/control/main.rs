@@ -20,6 +20,7 @@ mod offboarding;
 mod oidc;
 mod owasp;
 mod people;
+mod platform_people;
 mod policies;
 mod pooler;
 mod prefix;

@@ -8,15 +8,15 @@ use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value as Json, json};
 use std::sync::atomic::Ordering;
 
-struct World {
-    control: Control,
+pub(crate) struct World {
+    pub(crate) control: Control,
     issuer: Issuer,
     signer: Signer,
     provider: String,
 }
 
 impl World {
-    fn new() -> World {
+    pub(crate) fn new() -> World {
         let signer = Signer::rsa("one");
         let issuer = Issuer::start(&[&signer]);
         let control =
@@ -33,13 +33,13 @@ impl World {
         world
     }
 
-    fn platform(&self, method: &str, path: &str, body: Json) -> Answer {
+    pub(crate) fn platform(&self, method: &str, path: &str, body: Json) -> Answer {
         let headers = if method == "POST" || method == "GET" { "" } else { "if-match: *\r\n" };
         let body = (!body.is_null()).then_some(body);
         self.control.ask_with(&self.control.admin, method, path, headers, body)
     }
 
-    fn link(&self, organisation: &str, tenant: &str) -> String {
+    pub(crate) fn link(&self, organisation: &str, tenant: &str) -> String {
         let link =
             json!({"issuer": self.issuer.url, "organisation": organisation, "tenant_id": tenant});
         let made = self.platform("POST", "/v1/organisations", link);
@@ -48,7 +48,7 @@ impl World {
     }
 
     /// A good token, some of its claims otherwise.
-    fn token(&self, subject: &str, other: &Json) -> String {
+    pub(crate) fn token(&self, subject: &str, other: &Json) -> String {
         let mut claims = self.issuer.claims(subject);
         for (name, value) in other.as_object().unwrap() {
             claims[name] = value.clone();
@@ -56,18 +56,18 @@ impl World {
         self.signer.sign(&self.signer.header(), &claims)
     }
 
-    fn me(&self, token: &str) -> Answer {
+    pub(crate) fn me(&self, token: &str) -> Answer {
         self.control.ask(token, "GET", "/v1/me", None)
     }
 
-    fn series(&self, name: &str) -> u64 {
+    pub(crate) fn series(&self, name: &str) -> u64 {
         let text = crate::service::exchange(self.control.ops, "GET", "/metrics", "", "").text;
         let line = text.lines().find(|line| line.starts_with(name));
         line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
     }
 }
 
-fn is_refused(answer: &Answer, status: u16, code: &str) {
+pub(crate) fn is_refused(answer: &Answer, status: u16, code: &str) {
     assert_eq!((answer.status, answer.code().as_str()), (status, code), "{}", answer.text);
 }
 

@@ -28,9 +28,9 @@ const provider = new Provider(issuer, {
   claims: {
     iss: null,
     openid: ['sub', 'acr', 'auth_time', 'sid'], profile: ['name'], email: ['email'],
-    organization: ['organization'], 'organization:acme-org': ['organization'],
+    organization: ['organization'], 'organization:acme-org': ['organization'], 'organization:ops': ['organization'],
   },
-  scopes: ['openid', 'profile', 'email', 'organization', 'organization:acme-org'],
+  scopes: ['openid', 'profile', 'email', 'organization', 'organization:acme-org', 'organization:ops'],
   acrValues: ['1', '2'],
   conformIdTokenClaims: false,
   cookies: { keys: ['a key of a test'] },
