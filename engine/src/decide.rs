@@ -223,6 +223,11 @@ impl TenantState {
         self.disclosure
     }
 
+    /// Whether it refuses everything.
+    pub fn kill_lane(&self) -> KillLane {
+        self.kill_lane
+    }
+
     /// The same, refusing everything unless this is open.
     #[must_use]
     pub fn with_kill_lane(self, kill_lane: KillLane) -> TenantState {

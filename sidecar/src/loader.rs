@@ -14,11 +14,15 @@ use crate::watch::Seen;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tollgate_engine::{Code, Diagnostic, Diagnostics, PolicySet, Source, TenantState, Version};
+use tollgate_engine::{
+    Code, Diagnostic, Diagnostics, KillLane, PolicySet, Source, TenantState, Version,
+};
 use tollgate_proto::bundle::{self, FILES, File, Options};
+use tollgate_proto::tenant_file::read_tenant;
 
 /// A smaller policy.csv compiles in less time than a person notices, and is compiled at once.
 const COMPILED_AT_ONCE_BYTES: usize = 128 * 1024;
+const TENANT_FILE: &str = "tenant.toml";
 
 /// Tenants by name; `None`: known, but no configuration of it ever loaded.
 pub(crate) type Served = Tenants<Option<Arc<TenantState>>>;
@@ -94,7 +98,10 @@ impl Loader {
         let is_large = |(path, bytes): &(String, Vec<u8>)| {
             path.ends_with("policy.csv") && bytes.len() > COMPILED_AT_ONCE_BYTES
         };
-        if is_settled && files.iter().any(is_large) && self.serve_changed_rows(path, &files) {
+        let is_served = is_settled
+            && files.iter().any(is_large)
+            && (self.serve_kill_lane(path, &files) || self.serve_changed_rows(path, &files));
+        if is_served {
             let Some(folder) = self.folders.get_mut(path) else { return true };
             (folder.files, folder.since_ms) = (files, now_ms.max(1));
             return true;
@@ -106,6 +113,25 @@ impl Loader {
         };
         folder.files = files;
         self.compile(path, &known, now_ms, metrics);
+        true
+    }
+
+    /// Serves a folder of which only tenant.toml changed under its new kill lane; false if that is the same, or more changed.
+    fn serve_kill_lane(&mut self, path: &Path, files: &[(String, Vec<u8>)]) -> bool {
+        let Some(folder) = self.folders.get_mut(path) else { return false };
+        let others = |file: &&(String, Vec<u8>)| !file.0.ends_with(TENANT_FILE);
+        let is_alone = folder.files.iter().filter(others).eq(files.iter().filter(others));
+        let Some(lane) = kill_lane(files).filter(|_| is_alone) else { return false };
+        if folder.tenants.iter().all(|state| state.kill_lane() == lane) {
+            return false;
+        }
+        let turned = folder.tenants.iter().map(|state| {
+            let version = self.vault.version_ahead(state.name());
+            Arc::new(TenantState::clone(state).with_kill_lane(lane).with_version(version))
+        });
+        let tenants = turned.collect();
+        folder.compiled = Some(std::mem::replace(&mut folder.tenants, tenants));
+        tracing::info!(folder = %path.display(), ?lane, "the kill lane changed; served before the folder is compiled");
         true
     }
 
@@ -163,6 +189,12 @@ impl Loader {
                 }
                 if folder.tenants.is_empty() {
                     folder.tenants = self.vault.last_good(&name, self.seed);
+                }
+                // Whoever silences a tenant is heard, whatever else does not load.
+                if let Some(lane) = kill_lane(&files) {
+                    for state in &mut folder.tenants {
+                        *state = Arc::new(TenantState::clone(state).with_kill_lane(lane));
+                    }
                 }
                 let kept = folder.tenants.len();
                 tracing::error!(
@@ -242,6 +274,13 @@ fn borrow(files: &[(String, Vec<u8>)]) -> Vec<File<'_>> {
 fn alike(before: &[(String, Vec<u8>)], now: &[(String, Vec<u8>)]) -> bool {
     let policy = |file: &&(String, Vec<u8>)| !file.0.ends_with("limits.toml");
     before.iter().filter(policy).eq(now.iter().filter(policy))
+}
+
+/// What tenant.toml says, if it is there and can be read.
+fn kill_lane(files: &[(String, Vec<u8>)]) -> Option<KillLane> {
+    let (path, bytes) = files.iter().find(|file| file.0.ends_with(TENANT_FILE))?;
+    let source = Source { file: path, text: std::str::from_utf8(bytes).ok()? };
+    read_tenant(source).ok().map(|file| file.kill_lane)
 }
 
 fn named_policy(state: &Arc<TenantState>) -> (String, Arc<PolicySet>) {

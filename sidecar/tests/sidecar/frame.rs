@@ -150,6 +150,18 @@ fn an_edit_is_served_or_refused_as_a_whole() {
     );
     write(&sidecar.folder, "acme/tenant.toml", "state = \"active\"\n");
     sidecar.until("acme", "carol", Reason::Allow);
+    // Beside rows that do not load, what silences a tenant is heard, and what ends that.
+    write(&sidecar.folder, "acme/policy.csv", "p, carol\n");
+    for (state, reason) in [
+        ("suspended", Reason::TenantSuspended),
+        ("killed", Reason::Killed),
+        ("active", Reason::Allow),
+    ] {
+        write(&sidecar.folder, "acme/tenant.toml", &format!("state = \"{state}\"\n"));
+        sidecar.until("acme", "carol", reason);
+    }
+    write(&sidecar.folder, "acme/policy.csv", "p, carol, /v1/:x, read\n");
+    sidecar.until("acme", "carol", Reason::Allow);
     std::fs::remove_dir_all(sidecar.folder.join("policies/acme")).unwrap();
     sidecar.until("acme", "carol", Reason::UnknownTenant);
 }
@@ -192,6 +204,22 @@ fn a_row_of_a_large_policy_is_served_before_the_policy_is_compiled() {
     }
     let early = sidecar.log().matches("served before they are compiled").count();
     assert_eq!(early, 3, "{}", sidecar.log());
+    // So is what silences a tenant, and what ends that.
+    for (state, reason, expected) in
+        [("killed", Reason::Killed, "1.5"), ("active", Reason::Allow, "1.6")]
+    {
+        let before = loads();
+        write(&sidecar.folder, "acme/tenant.toml", &format!("state = \"{state}\"\n"));
+        sidecar.until("acme", "alice", reason);
+        let began = Instant::now();
+        while loads() == before {
+            assert!(began.elapsed() < READY, "{}", sidecar.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!((sidecar.ask("acme", "alice"), version().as_str()), (reason, expected));
+    }
+    let early = sidecar.log().matches("served before the folder is compiled").count();
+    assert_eq!(early, 2, "{}", sidecar.log());
     // What compiling would refuse is not served for a moment either.
     let twice = rows("alice").replacen("user0, /v1/0", "user1, /v1/1", 1);
     write(&sidecar.folder, "acme/policy.csv", &twice);
@@ -200,7 +228,7 @@ fn a_row_of_a_large_policy_is_served_before_the_policy_is_compiled() {
         assert!(began.elapsed() < READY, "{}", sidecar.log());
         std::thread::sleep(Duration::from_millis(10));
     }
-    assert_eq!((sidecar.ask("acme", "alice"), version()), (Reason::Allow, "1.4".to_owned()));
+    assert_eq!((sidecar.ask("acme", "alice"), version()), (Reason::Allow, "1.6".to_owned()));
     assert_eq!(sidecar.log().matches("served before they are compiled").count(), 3);
 }
 
