@@ -2,8 +2,8 @@
 //!
 //! `wire` checks every call by the API's conventions, `routes` names what each route needs, `authority` asks our
 //! own engine, a noun's module (`tenants`, `operations`, `api_keys`, `settings`, `clusters`, `policies`, `limits`, `audit_events`, `me`; of people: `users`,
-//! `groups`, `roles`, `role_bindings`, `access`; of where they come from: `identity_providers`, `organisations`)
-//! answers. `write` is the one way to change something, `audit` the one way to say so, `chain` what makes it tamper-evident, `pools` the one way to a
+//! `groups`, `roles`, `role_bindings`, `access`; of where they come from: `identity_providers`, `organisations`; for emergencies:
+//! `break_glass`, `kill_switches`) answers. `write` is the one way to change something, `audit` the one way to say so, `chain` what makes it tamper-evident, `pools` the one way to a
 //! database: a tenant's only for a `placement::VerifiedTenant`. `bundle` is what a tenant's sidecars get, `provision` makes databases in the background, `publish` writes
 //! what sidecars decide by.
 //! To add a route: a row in `routes`, a handler, its permission in `policies/control-plane/policy.csv`.

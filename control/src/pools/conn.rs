@@ -109,6 +109,16 @@ pub enum Home {
     Tenant(TenantConn),
 }
 
+impl Home {
+    /// The connection, if it is a tenant's.
+    pub(crate) fn tenants(self) -> Option<TenantConn> {
+        match self {
+            Home::Platform(_) => None,
+            Home::Tenant(conn) => Some(conn),
+        }
+    }
+}
+
 impl Deref for Home {
     type Target = Conn;
 

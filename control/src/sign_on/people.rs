@@ -69,11 +69,7 @@ pub(super) async fn known(
     }
     let mut caller = caller(identity, tenant.as_ref(), user, row.get("roles"), row.get("grants"));
     caller.name = row.get("display_name");
-    let conn = match home {
-        Home::Tenant(conn) => Some(conn),
-        Home::Platform(_) => None,
-    };
-    Ok(Known { caller, own_tenant: tenant, conn, is_session: false })
+    Ok(Known { caller, own_tenant: tenant, conn: home.tenants(), is_session: false })
 }
 
 fn caller(

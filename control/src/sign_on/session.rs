@@ -73,7 +73,7 @@ pub(crate) async fn look_up(service: &Service, presented: &Presented) -> Result<
     if row.get::<_, String>("state") != "active" {
         return Err(Refusal::new(Code::CredentialRevoked, "this user is disabled"));
     }
-    let platform_acr = still_linked(service, &row, tenant.as_ref()).await?;
+    let platform_acr = still_linked(service, &row, (tenant.as_ref(), &home)).await?;
     let own: Option<Json> = row.get("required_acr");
     if let Some(required) = own.or(platform_acr).as_ref().and_then(Json::as_str) {
         check_acr(required, row.get("acr"))?;
@@ -100,32 +100,36 @@ pub(crate) async fn look_up(service: &Service, presented: &Presented) -> Result<
             acr: row.get("acr"),
         }),
     };
-    let conn = match home {
-        Home::Tenant(conn) => Some(conn),
-        Home::Platform(_) => None,
-    };
-    Ok(Known { caller, own_tenant: tenant, conn, is_session: true })
+    Ok(Known { caller, own_tenant: tenant, conn: home.tenants(), is_session: true })
 }
 
-/// Refuses where the organisation is linked to this tenant, or the platform, no more, or its provider has signed the user out since;
-/// answers what the platform asks of every sign-in.
+/// Refuses where the organisation is linked to this tenant, or the platform, no more, or its provider has signed the user
+/// out since; answers what the platform asks of every sign-in.
 async fn still_linked(
     service: &Service,
     row: &Row,
-    tenant: Option<&KnownTenant>,
+    (tenant, home): (Option<&KnownTenant>, &Home),
 ) -> Result<Option<Json>, Refusal> {
-    let platform = service.pools.platform().await?;
+    let own;
+    let platform = match home {
+        // Whoever holds one and waits for another may wait for whoever does the same.
+        Home::Platform(conn) => conn,
+        Home::Tenant(_) => {
+            own = service.pools.platform().await?;
+            &own
+        }
+    };
     let (issuer, organisation): (String, String) = (row.get("issuer"), row.get("organisation"));
     let statement = "SELECT (SELECT value FROM settings WHERE key = 'sign_on.required_acr') FROM organisations \
         WHERE issuer = $1 AND organisation = $2 AND tenant_id IS NOT DISTINCT FROM $3";
     let tenant = tenant.map(|tenant| tenant.id.as_str());
     let params = [text(&issuer), text(&organisation), text(&tenant)];
-    let linked = sql::first(&platform, statement, &params).await?;
+    let linked = sql::first(platform, statement, &params).await?;
     let linked = linked.ok_or_else(|| Refusal::from(Reason::NoTenant))?;
     let (subject, sid): (String, Option<String>) =
         (row.get("subject"), row.get("provider_session"));
     let who = Who { issuer: &issuer, subject: Some(&subject), session: sid.as_deref() };
-    match signed_out::is_since(service, &platform, &who, row.get("created_at_ms")).await? {
+    match signed_out::is_since(service, platform, &who, row.get("created_at_ms")).await? {
         true => {
             Err(Refusal::new(Code::CredentialRevoked, "this user was signed out; sign in again"))
         }
