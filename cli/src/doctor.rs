@@ -112,8 +112,18 @@ fn tenants(places: &Places, found: &mut Vec<Finding>) {
         found.push(finding("no tenant is served", "tollgate init DIR below the policies folder"));
     }
     let text = |value: &Json| value.as_str().unwrap_or("").to_owned();
-    for row in rows.iter().filter(|row| row["state"] != "active") {
+    for row in rows {
         let (id, state, error) = (text(&row["id"]), text(&row["state"]), text(&row["error"]));
+        match (state.as_str(), error.is_empty()) {
+            // Somebody wanted it so.
+            ("active" | "suspended", true) => continue,
+            ("killed", true) => {
+                let mend = "tollgate kill-switch list says who stopped everything, and why";
+                found.push(finding(format!("tenant `{id}` is killed"), mend));
+                continue;
+            }
+            _ => {}
+        }
         let words = error.split(' ').map(|word| word.trim_end_matches(':'));
         let mend = match words.map(str::parse::<u16>).find_map(Result::ok) {
             None => "mend the folder; it is taken within a second".to_owned(),

@@ -257,8 +257,7 @@ impl Loader {
                         let error = "two folders name this tenant".to_owned();
                         row(name, None, "no-bundle", Some(error))
                     }
-                    (Some(error), _) => row(name, version, "last-known-good", Some(error.clone())),
-                    (None, _) => row(name, version, "active", None),
+                    (error, _) => row(name, version, shown(tenant, error.is_some()), error.clone()),
                 });
             }
         }
@@ -274,6 +273,16 @@ fn borrow(files: &[(String, Vec<u8>)]) -> Vec<File<'_>> {
 fn alike(before: &[(String, Vec<u8>)], now: &[(String, Vec<u8>)]) -> bool {
     let policy = |file: &&(String, Vec<u8>)| !file.0.ends_with("limits.toml");
     before.iter().filter(policy).eq(now.iter().filter(policy))
+}
+
+/// The state of a tenant that is served, by what loaded before or not.
+fn shown(tenant: &TenantState, is_kept: bool) -> &'static str {
+    match tenant.kill_lane() {
+        KillLane::Killed => "killed",
+        KillLane::Suspended => "suspended",
+        KillLane::Open if is_kept => "last-known-good",
+        KillLane::Open => "active",
+    }
 }
 
 /// What tenant.toml says, if it is there and can be read.

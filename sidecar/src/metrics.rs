@@ -5,6 +5,7 @@
 //! `_other`. To add one: a row in `METRICS`, a field of `Metrics`.
 
 use crate::decisions::Outcome;
+use crate::status::STATES;
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use std::sync::Arc;
@@ -131,7 +132,12 @@ const METRICS: &[Metric] = &[
         "tenant, effect",
         "Decisions by tenant and effect (allow, deny); tenants beyond metrics.tenants_max are _other.",
     ),
-    metric(TENANTS, Kind::Gauge, "state", "Tenants by state: active, last-known-good, no-bundle."),
+    metric(
+        TENANTS,
+        Kind::Gauge,
+        "state",
+        "Tenants by state: active, suspended, killed, last-known-good, no-bundle.",
+    ),
     metric(
         THRESHOLDS_DROPPED,
         Kind::Counter,
@@ -186,7 +192,7 @@ pub(crate) struct Metrics {
     pub(crate) store_failures_bundles: Counter,
     pub(crate) store_failures_journal: Counter,
     pub(crate) store_failures_state: Counter,
-    tenants: [(&'static str, Gauge); 3],
+    tenants: [(&'static str, Gauge); STATES.len()],
     pub(crate) thresholds_dropped: Counter,
     recorder: PrometheusRecorder,
 }
@@ -252,7 +258,6 @@ impl Metrics {
         gauge(&recorder, CELLS_MAX, &[]).set(float(cells_max));
         // Others are registered when they are reached.
         counter(&recorder, THRESHOLDS, &[("percent", "100")]).increment(0);
-        let tenants = ["active", "last-known-good", "no-bundle"];
         Metrics {
             doors: Door::ALL.map(|door| DoorMetrics::new(&recorder, door.name())),
             cells: gauge(&recorder, CELLS, &[]),
@@ -272,7 +277,7 @@ impl Metrics {
             store_failures_bundles: counter(&recorder, STORE_FAILURES, &[("database", "bundles")]),
             store_failures_journal: counter(&recorder, STORE_FAILURES, &[("database", "journal")]),
             store_failures_state: counter(&recorder, STORE_FAILURES, &[("database", "state")]),
-            tenants: tenants.map(|state| (state, gauge(&recorder, TENANTS, &[("state", state)]))),
+            tenants: STATES.map(|state| (state, gauge(&recorder, TENANTS, &[("state", state)]))),
             thresholds_dropped: counter(&recorder, THRESHOLDS_DROPPED, &[]),
             handle: recorder.handle(),
             recorder,

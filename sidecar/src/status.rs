@@ -2,12 +2,16 @@
 
 use tollgate_engine::Version;
 
+/// What a tenant can be.
+pub(crate) const STATES: [&str; 5] =
+    ["active", "suspended", "killed", "last-known-good", "no-bundle"];
+
 /// One tenant as people see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TenantStatus {
     pub(crate) id: String,
     pub(crate) version: Option<Version>,
-    /// `active`, `last-known-good` or `no-bundle`.
+    /// One of `STATES`.
     pub(crate) state: &'static str,
     pub(crate) since_ms: u64,
     pub(crate) error: Option<String>,

@@ -159,6 +159,9 @@ fn an_edit_is_served_or_refused_as_a_whole() {
     ] {
         write(&sidecar.folder, "acme/tenant.toml", &format!("state = \"{state}\"\n"));
         sidecar.until("acme", "carol", reason);
+        let (_, _, status) = sidecar.http("GET /v1/status", "", "");
+        let shown = if state == "active" { "last-known-good" } else { state };
+        assert!(status.contains(&format!("\"state\":\"{shown}\"")), "{status}");
     }
     write(&sidecar.folder, "acme/policy.csv", "p, carol, /v1/:x, read\n");
     sidecar.until("acme", "carol", Reason::Allow);
