@@ -12,6 +12,7 @@ pub mod verify;
 pub use sequencer::work;
 
 use crate::code::Refusal;
+use crate::service::Service;
 use crate::sql::{self, Queries, text};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -93,6 +94,14 @@ impl Head {
         let link = |at: usize| Link { seq: row.get(at), hash: row.get(at + 1) };
         Head { link: link(0), pruned: link(2) }
     }
+}
+
+/// Every log there is.
+async fn all(service: &Service) -> Result<Vec<String>, Refusal> {
+    let statement = "SELECT id FROM tenants WHERE state IN ('active', 'suspended', 'offboarding')";
+    let rows = service.pools.platform().await?.rows(statement, &[]).await?;
+    let tenants = rows.iter().map(|row| row.get(0));
+    Ok(std::iter::once(PLATFORM.to_owned()).chain(tenants).collect())
 }
 
 /// The head that the platform's database knows of a log.

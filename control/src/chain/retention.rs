@@ -1,8 +1,7 @@
 //! The beginning of a log goes when its time is over (`audit.retention_days`): where the chain goes on from is written down
 //! in the platform's database first, so that what is removed by anybody else shows as before.
 
-use super::sequencer::all;
-use super::{Link, PLATFORM, head};
+use super::{Link, PLATFORM, all, head};
 use crate::audit::{Event, Origin, append};
 use crate::code::Refusal;
 use crate::lease::Lease;

@@ -4,7 +4,7 @@
 //! Several replicas may number one log: the function of its database takes them one by one, and a head only grows. So a
 //! round costs a log one transaction, and the platform two statements, however many logs there are.
 
-use super::{Head, Link, PLATFORM, retention};
+use super::{Head, Link, PLATFORM, all, retention};
 use crate::code::Refusal;
 use crate::lease::Lease;
 use crate::ops::{AUDIT_ROUND_SECONDS, AUDIT_WAITING};
@@ -26,8 +26,9 @@ use tokio_postgres::types::Type;
 const PAUSE: Duration = Duration::from_millis(100);
 /// The right to open tenants' databases is kept so long before it is made longer.
 const RENEW_INTERVAL: Duration = Duration::from_secs(3);
-/// Logs that nobody noted are looked at so often.
+/// Logs that nobody noted are looked at so often, some with each round: those that were noted do not wait for all.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(600);
+const SWEPT_A_ROUND: usize = 20;
 /// So many are visited one after the other: as few at once as are done in time, for whoever writes meanwhile.
 const LOGS_A_PLACE: usize = 50;
 /// Rows that one transaction numbers.
@@ -41,17 +42,19 @@ pub async fn work(service: Arc<Service>) {
     let holder = base32(NAME_CHARS);
     let name = format!("sequence/{holder}");
     let (mut swept, mut held): (Option<Instant>, Held) = (None, None);
+    let mut unseen: Vec<String> = Vec::new();
     loop {
         if swept.is_none_or(|at| at.elapsed() > SWEEP_INTERVAL)
             && let Ok(logs) = all(&service).await
         {
-            note(&service, &logs);
+            unseen = logs;
             // Apart: what is new does not wait until what is old is gone.
             tokio::spawn(retention::sweep(Arc::clone(&service), format!("retention/{holder}")));
             swept = Some(Instant::now());
         }
         gauge!(AUDIT_WAITING).set(service.noted.len() as f64);
-        let logs = service.noted.due(Instant::now());
+        let mut logs = service.noted.due(Instant::now());
+        logs.extend(unseen.split_off(unseen.len().saturating_sub(SWEPT_A_ROUND)));
         if let Err(refusal) = round(&service, &name, &mut held, &logs).await {
             let cause = refusal.cause.unwrap_or(refusal.message);
             tracing::error!(cause, "events of audit logs wait for their numbers");
@@ -63,14 +66,6 @@ pub async fn work(service: Arc<Service>) {
 
 fn note(service: &Service, logs: &[String]) {
     logs.iter().for_each(|log| service.noted.note(Some(log)));
-}
-
-/// Every log there is.
-pub(super) async fn all(service: &Service) -> Result<Vec<String>, Refusal> {
-    let statement = "SELECT id FROM tenants WHERE state IN ('active', 'suspended', 'offboarding')";
-    let rows = service.pools.platform().await?.rows(statement, &[]).await?;
-    let tenants = rows.iter().map(|row| row.get(0));
-    Ok(std::iter::once(PLATFORM.to_owned()).chain(tenants).collect())
 }
 
 /// The right to open tenants' databases, and since when; nobody else asks for one of this name.
