@@ -192,9 +192,10 @@ fn shown_as(state: &str, is_killed: bool) -> Option<&'static str> {
     }
 }
 
-/// State and number of the bundle that is published; 0 is none.
+/// State and number of the bundle that is published; 0 is none, also where the link leads nowhere.
 fn published(dir: &Path, tenant: &str) -> (String, i64) {
-    let folder = std::fs::read_link(dir.join(tenant)).unwrap_or_default();
+    let link = dir.join(tenant);
+    let folder = std::fs::read_link(&link).ok().filter(|_| link.exists()).unwrap_or_default();
     let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or("");
     let mut parts = name.rsplit('.').skip(1);
     let seq = parts.next().and_then(|seq| seq.parse().ok()).unwrap_or(0);
@@ -289,9 +290,12 @@ fn withdraw(dir: &Path, link: &Path) -> io::Result<()> {
 
 /// Only what was made here is removed.
 fn remove(dir: &Path, old: Option<PathBuf>) -> io::Result<()> {
-    match old.filter(|old| old.parent() == Some(&dir.join(VERSIONS))) {
-        Some(old) => std::fs::remove_dir_all(old),
-        None => Ok(()),
+    let Some(old) = old.filter(|old| old.parent() == Some(&dir.join(VERSIONS))) else {
+        return Ok(());
+    };
+    match std::fs::remove_dir_all(old) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -348,6 +352,12 @@ mod tests {
             assert!(files["tenant.toml"].contains(&format!("state = \"{state}\"")));
         }
         assert_eq!(versions(&dir), 1);
+        // What somebody removed is behind, and comes back.
+        std::fs::remove_dir_all(dir.join(VERSIONS)).unwrap();
+        assert_eq!(published(&dir, "acme"), (String::new(), 0));
+        publish(&dir, "acme", Some("active"), (bundle(12, &whole), "")).unwrap();
+        assert_eq!(published(&dir, "acme"), ("active".to_owned(), 12));
+        assert_eq!(contents(&dir.join("acme")).unwrap()["policy.csv"], rows);
     }
 
     #[test]
