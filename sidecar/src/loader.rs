@@ -100,7 +100,7 @@ impl Loader {
         };
         let is_served = is_settled
             && files.iter().any(is_large)
-            && (self.serve_kill_lane(path, &files) || self.serve_changed_rows(path, &files));
+            && (self.silence(path, &files) || self.serve_changed_rows(path, &files));
         if is_served {
             let Some(folder) = self.folders.get_mut(path) else { return true };
             (folder.files, folder.since_ms) = (files, now_ms.max(1));
@@ -116,22 +116,22 @@ impl Loader {
         true
     }
 
-    /// Serves a folder of which only tenant.toml changed under its new kill lane; false if that is the same, or more changed.
-    fn serve_kill_lane(&mut self, path: &Path, files: &[(String, Vec<u8>)]) -> bool {
+    /// Silences a folder of which only tenant.toml changed; false if that is no news, or more changed. What ends the silence is
+    /// compiled first: the rest of tenant.toml may be new too.
+    fn silence(&mut self, path: &Path, files: &[(String, Vec<u8>)]) -> bool {
         let Some(folder) = self.folders.get_mut(path) else { return false };
         let others = |file: &&(String, Vec<u8>)| !file.0.ends_with(TENANT_FILE);
         let is_alone = folder.files.iter().filter(others).eq(files.iter().filter(others));
-        let Some(lane) = kill_lane(files).filter(|_| is_alone) else { return false };
-        if folder.tenants.iter().all(|state| state.kill_lane() == lane) {
-            return false;
-        }
+        let lane = kill_lane(files).filter(|lane| is_alone && *lane != KillLane::Open);
+        let is_news = |lane: &KillLane| folder.tenants.iter().any(|one| one.kill_lane() != *lane);
+        let Some(lane) = lane.filter(is_news) else { return false };
         let turned = folder.tenants.iter().map(|state| {
             let version = self.vault.version_ahead(state.name());
             Arc::new(TenantState::clone(state).with_kill_lane(lane).with_version(version))
         });
         let tenants = turned.collect();
         folder.compiled = Some(std::mem::replace(&mut folder.tenants, tenants));
-        tracing::info!(folder = %path.display(), ?lane, "the kill lane changed; served before the folder is compiled");
+        tracing::info!(folder = %path.display(), ?lane, "silenced before the folder is compiled");
         true
     }
 
