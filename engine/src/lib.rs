@@ -46,7 +46,6 @@ pub mod value;
 
 pub use bind::{Binding, Part, bind};
 pub use cell::{CellHost, Cells};
-
 pub use decide::{Decision, Disclosure, ENFORCE_CONTEXT, Scratch, TenantState};
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Label, Severity, Source, Span};
 pub use dialect::Dialect;
